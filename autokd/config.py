@@ -1,0 +1,332 @@
+"""The search file: what may stand in it, read safely and refused with one line when it is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from autokd.errors import ConfigError, nearest_name
+from autokd.quantities import BYTES, COUNT, MILLISECONDS, SECONDS, parse_quantity
+from autokd.records import Budget
+
+T = TypeVar("T", int, float, str)
+N = TypeVar("N", int, float)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Range(Section, Generic[N]):
+    """Every value between two bounds, both included."""
+
+    low: N
+    high: N
+    log: bool = False  # sample the logarithm: for values that span orders of magnitude
+    step: N | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Range[N]:
+        if self.low > self.high:
+            raise ValueError(f"low must be <= high, got low={self.low}, high={self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"log needs low > 0, got low={self.low}")
+        if self.log and self.step is not None:
+            raise ValueError("log and step can't be used together; leave one out")
+        if self.step is not None and self.step <= 0:
+            raise ValueError(f"step must be > 0, got step={self.step}")
+        return self
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, (Mapping, Range)):
+        return "range"
+    return "choice" if isinstance(value, (list, tuple)) else "value"
+
+
+def _kind_and_number(value: object) -> str:
+    """As `_kind`, with whole numbers kept whole: a family's width is an int, its ratio may be a float."""
+    kind = _kind(value)
+    if kind == "range":
+        bounds = value if isinstance(value, Mapping) else dict(value)  # type: ignore[call-overload]
+        numbers = (bounds.get("low"), bounds.get("high"), bounds.get("step"))
+        kind = "range" if any(isinstance(n, (float, str)) for n in numbers) else "int_range"
+    return kind
+
+
+_Choice = Annotated[tuple[T, ...], Field(min_length=1)]
+_by_kind = Discriminator(_kind)
+# A scalar is fixed, a list is a choice, {low, high, log, step} is a range.
+FloatParameter = Annotated[
+    Annotated[float, Tag("value")]
+    | Annotated[_Choice[float], Tag("choice")]
+    | Annotated[Range[float], Tag("range")],
+    _by_kind,
+]
+IntParameter = Annotated[
+    Annotated[int, Tag("value")]
+    | Annotated[_Choice[int], Tag("choice")]
+    | Annotated[Range[int], Tag("range")],
+    _by_kind,
+]
+TextParameter = Annotated[
+    Annotated[str, Tag("value")] | Annotated[_Choice[str], Tag("choice")], _by_kind
+]
+Scalar = int | float | str
+Parameter = Annotated[
+    Annotated[Scalar, Tag("value")]
+    | Annotated[Annotated[tuple[Scalar, ...], Field(min_length=1)], Tag("choice")]
+    | Annotated[Range[int], Tag("int_range")]
+    | Annotated[Range[float], Tag("range")],
+    Discriminator(_kind_and_number),
+]
+
+_quantity_schema = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})
+Count = Annotated[float, BeforeValidator(lambda v: parse_quantity(v, COUNT)), _quantity_schema]
+Milliseconds = Annotated[
+    float, BeforeValidator(lambda v: parse_quantity(v, MILLISECONDS)), _quantity_schema
+]
+Bytes = Annotated[float, BeforeValidator(lambda v: parse_quantity(v, BYTES)), _quantity_schema]
+Seconds = Annotated[float, BeforeValidator(lambda v: parse_quantity(v, SECONDS)), _quantity_schema]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class MetadataConfig(Section):
+    """A table about the images, one row an image: who is on them, which camera made them."""
+
+    path: Path  # CSV
+    key: str = "index"  # the column that names an image: its file name, or its number from 0
+    groups: tuple[str, ...] = ()  # columns that audits compare
+    cluster: str | None = None  # column of what must not be split up: patient, writer, speaker
+
+
+class DataConfig(Section):
+    """A labelled image set. Val is always cut from train; test is cut too where the set has none."""
+
+    source: Annotated[str, Field(min_length=1)]  # a key of autokd.data.SOURCES
+    root: Path | None = None  # where the files are, or may be downloaded to
+    name: str | None = None  # of a Hugging Face data set
+    image_size: Positive | None = None  # pixels that images are loaded at; None: as they are stored
+    channels: Literal[1, 3] | None = None  # None: as they are stored
+    val_fraction: Fraction = 0.15
+    test_fraction: Fraction = 0.15
+    limit: Positive | None = None  # at most so many training images (val included), stratified
+    flip: bool = True  # whether a mirrored image keeps its label; false for digits and text
+    views: Positive = 4  # augmented versions of each image, drawn once and reused by all trials
+    loader_processes: Annotated[int, Field(ge=0)] = 2  # for sets too large for memory
+    metadata: MetadataConfig | None = None
+
+
+class TeacherTrainConfig(Section):
+    """Train the teacher on the search's train split, once; the next search finds it."""
+
+    epochs: Positive = 20
+    batch_size: Positive = 128
+    optimizer: str = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    augmentation: str = "light"
+    patience: Positive | None = None
+
+
+class TeacherConfig(Section):
+    """A model that students learn from: a checkpoint, pretrained weights, or one to be trained."""
+
+    model: str  # a timm name or a family
+    arguments: dict[str, Any] = {}
+    image_size: Positive | None = None  # None: the data's
+    checkpoint: Path | None = None
+    pretrained: bool = False
+    train: TeacherTrainConfig | None = None
+    mean: tuple[float, ...] | None = None  # None: the data's own, or the pretrained weights'
+    std: tuple[float, ...] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> TeacherConfig:
+        given = [name for name in ("checkpoint", "pretrained", "train") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(
+                "give exactly one of checkpoint, pretrained: true and train, "
+                f"got {' and '.join(given) or 'none'}"
+            )
+        return self
+
+
+class BudgetConfig(Section):
+    """The most that a student may cost. A candidate over any limit is never trained."""
+
+    max_macs: Count | None = None  # multiply-accumulates of one image
+    max_params: Count | None = None
+    max_latency: Milliseconds | None = None  # median at batch 1, on the machine of the search
+    max_size: Bytes | None = None  # of the weights as they ship
+    weights: Literal["fp32", "fp16", "int8"] = "fp32"  # how they ship
+
+    def to_budget(self) -> Budget:
+        return Budget(
+            macs=self.max_macs,
+            params=self.max_params,
+            latency_ms=self.max_latency,
+            size_bytes=self.max_size,
+        )
+
+
+class StudentsConfig(Section):
+    """Architectures to search: timm names, wildcards over them, and parametric families."""
+
+    model: TextParameter
+    image_size: IntParameter | None = None  # None: the data's
+    families: dict[str, dict[str, Parameter]] = {}  # a family's own parameters; defaults elsewhere
+
+
+class DistillConfig(Section):
+    """How a student learns from its teacher."""
+
+    loss: TextParameter = "kd"  # kd, or none for labels alone
+    temperature: FloatParameter = 4.0
+    weight: FloatParameter = 0.9  # of the distillation loss
+    label_weight: FloatParameter = 0.1  # of the cross-entropy with labels
+
+
+class ScheduleConfig(Section):
+    """Which stages a candidate has: teacher → assistants → student → fine-tuning."""
+
+    assistants: IntParameter = 0  # 0, 1 or 2 models between teacher and student in cost
+    assistant_epochs: Positive | None = None  # None: as many as the student
+    finetune_epochs: IntParameter = 0  # a last stage on labels alone; 0: none
+
+
+class TrainConfig(Section):
+    """How students are optimised."""
+
+    epochs: IntParameter = 10
+    batch_size: IntParameter = 128
+    optimizer: TextParameter = "adamw"
+    learning_rate: FloatParameter = 1e-3
+    weight_decay: FloatParameter = 0.05
+    label_smoothing: FloatParameter = 0.0
+    drop_rate: FloatParameter = 0.0
+    drop_path_rate: FloatParameter = 0.0
+    augmentation: TextParameter = "light"
+    patience: Positive | None = None
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+class SearchConfig(Section):
+    """How long and towards what to search."""
+
+    trials: Positive = 50
+    time: Seconds | None = None  # whichever of trials and time comes first
+    workers: Positive = 1
+    objectives: tuple[
+        Literal["val_accuracy", "macs", "params", "latency_ms", "size_bytes"], ...
+    ] = (
+        "val_accuracy",
+        "macs",
+    )
+    resamples: Annotated[int, Field(ge=0)] = 4  # further proposals when one is over budget
+
+    @model_validator(mode="after")
+    def _check(self) -> SearchConfig:
+        if self.objectives[:1] != ("val_accuracy",) or not 2 <= len(set(self.objectives)) <= 3:
+            raise ValueError(
+                "objectives must be val_accuracy and one or two costs, "
+                f"got [{', '.join(self.objectives)}]"
+            )
+        return self
+
+
+class Config(Section):
+    """A whole search file."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "search"
+    seed: Annotated[int, Field(ge=0)] = 0
+    data: DataConfig
+    teacher: TeacherConfig
+    budget: BudgetConfig = BudgetConfig()
+    students: StudentsConfig
+    distill: DistillConfig = DistillConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    train: TrainConfig = TrainConfig()
+    search: SearchConfig = SearchConfig()
+
+
+def load_config(path: Path) -> Config:
+    """Read a search file. Raises ConfigError with one line that names file, key and what is allowed."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text; give a YAML search file") from None
+    try:
+        record = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(record, dict):
+        raise ConfigError(f"{path}: must hold keys such as data, teacher and students")
+    return parse_config({"name": path.stem} | record, source=str(path))
+
+
+def parse_config(record: Mapping[str, Any], *, source: str) -> Config:
+    """Validate a search file's content; `source` stands first in error messages."""
+    try:
+        return Config.model_validate(record)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_explain(error)}") from None
+
+
+_TAGS = ("value", "choice", "range", "int_range")  # of the unions above; no part of a key's path
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem as ``path: what is wrong, what is allowed``, and how many more there are."""
+    problems = error.errors()
+    problem = problems[0]
+    path = ".".join(
+        str(part) for part in problem["loc"] if part not in ("value", "choice", "range")
+    )
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        *parents, key = [part for part in problem["loc"] if part not in _TAGS]
+        known = _known_keys(parents)
+        path = ".".join(map(str, parents)) or "top level"
+        message = (
+            f"unknown key '{key}'; known keys: {', '.join(known)}.{nearest_name(str(key), known)}"
+        )
+    elif problem["type"] == "missing":
+        message = "is missing"
+    elif not problem["type"].startswith("value_error"):
+        message = f"{message[0].lower()}{message[1:]}, got {problem['input']!r}"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{path}: {message}{more}"
+
+
+def _known_keys(parents: list[Any]) -> list[str]:
+    section: type[BaseModel] = Config
+    for parent in parents:
+        field = section.model_fields.get(str(parent))
+        candidates = _sections_in(field.annotation) if field else []
+        section = candidates[0] if candidates else Range[float]
+    return list(section.model_fields)
+
+
+def _sections_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in getattr(annotation, "__args__", ()) for found in _sections_in(part)]

@@ -1,0 +1,44 @@
+"""The errors that autokd raises on purpose. Each is one line for a person; a bug keeps its own type and traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AutoKDError(Exception):
+    """Base of every error caused by what a user gave. The CLI prints it as one line and exits with 2."""
+
+
+class ConfigError(AutoKDError):
+    """A search file, a command-line option or an argument is wrong."""
+
+
+class DataError(AutoKDError):
+    """Images, labels or metadata are missing, unreadable or of no use."""
+
+
+class CheckpointError(AutoKDError):
+    """A weights file is missing, does not fit its model, or wants to run code."""
+
+
+class TrainingDivergedError(AutoKDError):
+    """A loss became NaN or infinite. Ends its trial, not the search."""
+
+
+class CostError(AutoKDError):
+    """A model's cost can't be measured, or two counts of it disagree."""
+
+
+class TrackingError(AutoKDError):
+    """The MLflow store can't be reached, read or written."""
+
+
+class StorageError(AutoKDError):
+    """A folder or the search's own ledger can't be written or belongs to something else."""
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """``" Did you mean 'kd'?"``, or an empty string when nothing is near."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{matches[0]}'?" if matches else ""

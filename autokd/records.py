@@ -1,0 +1,308 @@
+"""The frozen records that modules hand to each other. No tensors, no third parties; read this file first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+TEACHER = "teacher"  # in Stage.teachers: the search's own teacher, not an earlier stage's student
+
+Scalar = str | int | float | bool | None
+Arguments = Mapping[str, Any]  # values: Scalar, or a tuple of numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudentSpec:
+    """An architecture: a timm model, or a member of a parametric family. Classes and channels come from the data."""
+
+    model: str  # a timm name, or a key of autokd.families.FAMILIES
+    arguments: Arguments = field(
+        default_factory=dict
+    )  # a family's parameters, or the timm model's keywords
+    image_size: int  # pixels; images are square
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """How one stage is optimised."""
+
+    epochs: int
+    batch_size: int
+    optimizer: str  # a name that timm.optim knows
+    learning_rate: float
+    weight_decay: float
+    label_smoothing: float = 0.0  # of the cross-entropy; 0..1
+    drop_rate: float = 0.0  # dropout before the classifier
+    drop_path_rate: float = 0.0  # stochastic depth
+    augmentation: str = "none"  # a key of autokd.data.augment.AUGMENTATIONS
+    patience: int | None = (
+        None  # epochs without a better val accuracy before a stage stops; None: never
+    )
+    precision: str = "auto"  # auto (bf16 autocast on a GPU that has it), fp32 or bf16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One training. Its teachers are earlier stages' students, or the search's teacher; none: labels alone."""
+
+    name: str  # assistant_1, assistant_2, student, finetune
+    student: StudentSpec
+    teachers: tuple[str, ...]  # TEACHER or earlier stages' names
+    loss_weights: Mapping[str, float]  # loss name -> weight > 0
+    temperature: float  # divides both logits; > 0
+    training: Training
+    start_from: str | None = None  # the earlier stage whose weights this one continues
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """Everything a search decides about one trial. The last stage's student is what would be deployed."""
+
+    stages: tuple[Stage, ...]
+
+    @property
+    def student(self) -> StudentSpec:
+        return self.stages[-1].student
+
+    @property
+    def epochs(self) -> int:
+        return sum(stage.training.epochs for stage in self.stages)
+
+    @property
+    def hash(self) -> str:
+        """16 hex digits, equal for equal candidates on every machine."""
+        return content_hash(self.to_dict())
+
+    def describe_stages(self) -> str:
+        """``teacher → assistant_1 → student``; ``labels → student`` where no stage has a teacher."""
+        first = self.stages[0].teachers[0] if self.stages[0].teachers else "labels"
+        return " → ".join([first, *(stage.name for stage in self.stages)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists and scalars: what YAML and JSON hold."""
+        record: dict[str, Any] = _plain(asdict(self))
+        return record
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Candidate:
+        return cls(stages=tuple(_stage_from_dict(stage) for stage in record["stages"]))
+
+    def to_params(self) -> dict[str, str]:
+        """Flat text keys and values, a stage's name first (``student.training.learning_rate``), for MLflow's params."""
+        params = {"stages": " ".join(stage.name for stage in self.stages)}
+        for stage in self.to_dict()["stages"]:
+            name = stage.pop("name")
+            params |= {f"{name}.{key}": _to_text(value) for key, value in _flatten(stage).items()}
+        return params
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, str]) -> Candidate:
+        """Inverse of `to_params`; keys of no stage are ignored."""
+        stages = []
+        for name in params["stages"].split():
+            prefix = f"{name}."
+            flat = {
+                k.removeprefix(prefix): _from_text(v)
+                for k, v in params.items()
+                if k.startswith(prefix)
+            }
+            stages.append({"name": name} | _unflatten(flat))
+        return cls.from_dict({"stages": stages})
+
+
+COSTS = ("macs", "params", "latency_ms", "size_bytes")  # in this order wherever costs are listed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one student costs at inference, batch 1."""
+
+    macs: int  # multiply-accumulates of one image; FLOPs = 2 x MACs
+    params: int
+    size_bytes: int  # weights and buffers as they would ship, in weight_dtype
+    weight_dtype: str = "fp32"  # fp32, fp16 or int8
+    latency_ms: float | None = None  # median; None: not measured
+    latency_p90_ms: float | None = None
+    device: str | None = None  # what the latency was measured on, and how many threads
+    contended: bool = False  # the machine was busy while the latency was measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """The most that a student may cost; None: no limit."""
+
+    macs: float | None = None
+    params: float | None = None
+    latency_ms: float | None = None
+    size_bytes: float | None = None
+
+    @property
+    def limits(self) -> dict[str, float]:
+        return {name: limit for name in COSTS if (limit := getattr(self, name)) is not None}
+
+    def excess(self, cost: Cost) -> dict[str, float]:
+        """``log(cost / limit)`` for every limit, in one order; > 0 is over budget.
+
+        Logarithms make limits of different units comparable, since samplers add violations up.
+        A cost that was not measured counts as 0: not known to be over.
+        """
+        excess = {}
+        for name, limit in self.limits.items():
+            value = getattr(cost, name)
+            excess[name] = math.log(max(value, 1e-9) / limit) if value is not None else 0.0
+        return excess
+
+    def admits(self, cost: Cost) -> bool:
+        return all(value <= 0 for value in self.excess(cost).values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One epoch of one stage."""
+
+    stage: str
+    epoch: int  # counted from 1 within the stage
+    train_loss: float
+    val_loss: float
+    val_accuracy: float  # 0..1
+    learning_rate: float
+    seconds: float
+
+
+STATES = ("complete", "rejected", "stopped", "failed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialResult:
+    """What became of one candidate."""
+
+    number: int  # counted from 0 within the search
+    seed: int
+    candidate: Candidate
+    state: str  # one of STATES
+    cost: Cost | None  # None: the student could not be built or measured
+    excess: Mapping[str, float]  # Budget.excess of its cost
+    val: Mapping[str, float] = field(
+        default_factory=dict
+    )  # accuracy, loss; of the epoch best on val
+    history: tuple[Epoch, ...] = ()
+    control: str | None = None  # why it was put in by hand: "no distillation, small student"
+    reason: str | None = None  # why it was rejected, stopped or failed; one line
+    seconds: float = 0.0
+    threads: int = 1  # CPU threads it was trained with; sums in floating point depend on it
+    folder: str | None = None  # where best.safetensors, last.safetensors and candidate.yaml are
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherInfo:
+    """The teacher of a search, measured with the same instruments as its students."""
+
+    name: str
+    hash: str
+    cost: Cost
+    val_accuracy: float
+    source: str  # "trained here", or the checkpoint's path, or "pretrained: <tag>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataInfo:
+    """What a data set is, for records and reports."""
+
+    name: str
+    source: str
+    hash: str
+    class_names: tuple[str, ...]
+    channels: int
+    image_size: int
+    train_count: int
+    val_count: int
+    test_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchInfo:
+    """What a whole search is: written once, before its first trial."""
+
+    study: str  # its name, unique in a store
+    config: str  # the search file as it was understood, YAML
+    fingerprint: str  # of all that must not change when a search goes on
+    seed: int
+    objectives: tuple[str, ...]  # val_accuracy, then costs
+    budget: Budget
+    data: DataInfo
+    teacher: TeacherInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontMember:
+    """A finished student that no other beats on every objective."""
+
+    number: int  # the trial's
+    rank: int  # counted from 1, most accurate on val first
+    test: Mapping[str, float]  # accuracy, loss; evaluated once
+
+
+def content_hash(record: Any) -> str:
+    """16 hex digits of the SHA-256 of a record's canonical JSON."""
+    text = json.dumps(_plain(record), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _stage_from_dict(record: Mapping[str, Any]) -> Stage:
+    student = dict(record["student"])
+    arguments = student.get("arguments", {}).items()
+    student["arguments"] = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments}
+    fields = dict(record) | {
+        "student": StudentSpec(**student),
+        "teachers": tuple(record["teachers"]),
+        "training": Training(**record["training"]),
+    }
+    return Stage(**fields)
+
+
+def _flatten(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in record.items():
+        flat |= (
+            _flatten(value, f"{prefix}{key}.")
+            if isinstance(value, Mapping)
+            else {prefix + key: value}
+        )
+    return flat
+
+
+def _unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, key = path.split(".")
+        node = record
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[key] = value
+    return record
+
+
+def _to_text(value: Any) -> str:
+    """Words stay bare unless they would be read back as something else."""
+    if isinstance(value, str) and _from_text(value) == value:
+        return value
+    return json.dumps(value)
+
+
+def _from_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
