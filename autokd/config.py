@@ -8,6 +8,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -94,6 +95,24 @@ Parameter = Annotated[
     | Annotated[Range[float], Tag("range")],
     Discriminator(_kind_and_number),
 ]
+
+
+def _within(low: float, high: float = float("inf"), *, above: bool = False) -> AfterValidator:
+    """Every value that a parameter can take lies in [low, high], or in (low, high] with `above`."""
+
+    def check(parameter: Any) -> Any:
+        values = parameter if isinstance(parameter, tuple) else (parameter,)
+        if isinstance(parameter, Range):
+            values = (parameter.low, parameter.high)
+        for value in values:
+            if not (low <= value <= high) or (above and value == low):
+                allowed = f"> {low:g}" if above else f">= {low:g}"
+                limit = f" and <= {high:g}" if high < float("inf") else ""
+                raise ValueError(f"must be {allowed}{limit}, got {value:g}")
+        return parameter
+
+    return AfterValidator(check)
+
 
 _quantity_schema = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})
 Count = Annotated[float, BeforeValidator(lambda v: parse_quantity(v, COUNT)), _quantity_schema]
@@ -190,7 +209,7 @@ class StudentsConfig(Section):
     """Architectures to search: timm names, wildcards over them, and parametric families."""
 
     model: TextParameter
-    image_size: IntParameter | None = None  # None: the data's
+    image_size: Annotated[IntParameter, _within(1)] | None = None  # None: the data's
     families: dict[str, dict[str, Parameter]] = {}  # a family's own parameters; defaults elsewhere
 
 
@@ -198,30 +217,34 @@ class DistillConfig(Section):
     """How a student learns from its teacher."""
 
     loss: TextParameter = "kd"  # kd, or none for labels alone
-    temperature: FloatParameter = 4.0
-    weight: FloatParameter = 0.9  # of the distillation loss
-    label_weight: FloatParameter = 0.1  # of the cross-entropy with labels
+    temperature: Annotated[FloatParameter, _within(0, above=True)] = 4.0
+    weight: Annotated[FloatParameter, _within(0, above=True)] = 0.9  # of the distillation loss
+    label_weight: Annotated[FloatParameter, _within(0)] = 0.1  # of the cross-entropy with labels
 
 
 class ScheduleConfig(Section):
     """Which stages a candidate has: teacher → assistants → student → fine-tuning."""
 
-    assistants: IntParameter = 0  # 0, 1 or 2 models between teacher and student in cost
+    assistants: Annotated[IntParameter, _within(0, 2)] = (
+        0  # 0, 1 or 2 models between teacher and student in cost
+    )
     assistant_epochs: Positive | None = None  # None: as many as the student
-    finetune_epochs: IntParameter = 0  # a last stage on labels alone; 0: none
+    finetune_epochs: Annotated[IntParameter, _within(0)] = (
+        0  # a last stage on labels alone; 0: none
+    )
 
 
 class TrainConfig(Section):
     """How students are optimised."""
 
-    epochs: IntParameter = 10
-    batch_size: IntParameter = 128
+    epochs: Annotated[IntParameter, _within(1)] = 10
+    batch_size: Annotated[IntParameter, _within(2)] = 128
     optimizer: TextParameter = "adamw"
-    learning_rate: FloatParameter = 1e-3
-    weight_decay: FloatParameter = 0.05
-    label_smoothing: FloatParameter = 0.0
-    drop_rate: FloatParameter = 0.0
-    drop_path_rate: FloatParameter = 0.0
+    learning_rate: Annotated[FloatParameter, _within(0, above=True)] = 1e-3
+    weight_decay: Annotated[FloatParameter, _within(0)] = 0.05
+    label_smoothing: Annotated[FloatParameter, _within(0, 0.9)] = 0.0
+    drop_rate: Annotated[FloatParameter, _within(0, 0.9)] = 0.0
+    drop_path_rate: Annotated[FloatParameter, _within(0, 0.9)] = 0.0
     augmentation: TextParameter = "light"
     patience: Positive | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -298,9 +321,7 @@ def _explain(error: ValidationError) -> str:
     """The first problem as ``path: what is wrong, what is allowed``, and how many more there are."""
     problems = error.errors()
     problem = problems[0]
-    path = ".".join(
-        str(part) for part in problem["loc"] if part not in ("value", "choice", "range")
-    )
+    path = ".".join(str(part) for part in problem["loc"] if part not in _TAGS)
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         *parents, key = [part for part in problem["loc"] if part not in _TAGS]

@@ -1,0 +1,201 @@
+"""The stage loop: a student learns from labels and teachers' logits, and is measured on val after every epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors.torch import save_model
+from timm.optim import create_optimizer_v2
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autokd.data.batches import Batch, eval_batches, train_batches
+from autokd.data.load import Split
+from autokd.data.views import Views
+from autokd.errors import TrainingDivergedError
+from autokd.losses import LOSSES, cross_entropy
+from autokd.records import Epoch, Stage
+from autokd.students import InputFormat
+
+WARMUP_SHARE = 0.1  # of a stage's steps, over which the learning rate rises
+
+BEST, LAST = "best.safetensors", "last.safetensors"
+
+
+class TeacherLogits(Protocol):
+    """A teacher as a stage sees it: raw logits for the very pixels that the student is shown."""
+
+    def logits(self, batch: Batch, view: int) -> Tensor: ...  # (B, C) on the batch's device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """How well a model does on one split."""
+
+    accuracy: float  # 0..1
+    loss: float  # mean cross-entropy
+
+
+def train_stage(
+    stage: Stage,
+    student: nn.Module,
+    teachers: Sequence[TeacherLogits],
+    *,
+    inputs: InputFormat,
+    views: Views,
+    val: Split,
+    seed: int,
+    device: torch.device,
+    folder: Path,
+) -> Iterator[Epoch]:
+    """Train the student in place, one epoch a step; yields what each epoch came to.
+
+    Keeps `best.safetensors` (highest val accuracy; the earliest of equals) and `last.safetensors` in `folder`.
+    Raises TrainingDivergedError, naming the term, when a loss is NaN or infinite.
+    """
+    training = stage.training
+    student.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = create_optimizer_v2(
+        student,
+        opt=training.optimizer,
+        lr=training.learning_rate,
+        weight_decay=training.weight_decay,
+    )
+    steps = training.epochs * max(1, len(views) // training.batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: _warmup_cosine(step, steps)
+    )
+    best_accuracy, epochs_since_best = -1.0, 0
+
+    for epoch in range(1, training.epochs + 1):
+        start = time.perf_counter()
+        rate = optimizer.param_groups[0]["lr"]
+        view = (epoch - 1) % views.count
+        sums: dict[str, Tensor] = {}
+        batches = 0
+        student.train()
+        for batch in train_batches(
+            views, view=view, batch_size=training.batch_size, seed=seed, epoch=epoch, device=device
+        ):
+            with autocast(device, training.precision):
+                logits = student(inputs.prepare(batch.pixels))  # (B, C)
+            terms = loss_terms(
+                stage, logits, [t.logits(batch, view) for t in teachers], batch.labels
+            )
+            loss = torch.stack(
+                [stage.loss_weights[name] * term for name, term in terms.items()]
+            ).sum()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            for name, term in (
+                terms | {"total": loss}
+            ).items():  # no synchronisation: sums stay on the device
+                sums[name] = sums.get(name, torch.zeros((), device=device)) + term.detach()
+            batches += 1
+        _refuse_divergence(
+            stage.name, epoch, {name: float(total) / batches for name, total in sums.items()}
+        )
+
+        measured = evaluate(
+            student, val, inputs=inputs, device=device, precision=training.precision
+        )
+        if not math.isfinite(measured.loss):
+            raise TrainingDivergedError(
+                f"{stage.name}, epoch {epoch}: the loss on val became {measured.loss}"
+            )
+        epochs_since_best += 1
+        if measured.accuracy > best_accuracy:
+            best_accuracy, epochs_since_best = measured.accuracy, 0
+            save_model(student, str(folder / BEST))
+        yield Epoch(
+            stage=stage.name,
+            epoch=epoch,
+            train_loss=float(sums["total"]) / batches,
+            val_loss=measured.loss,
+            val_accuracy=measured.accuracy,
+            learning_rate=rate,
+            seconds=time.perf_counter() - start,
+        )
+        if training.patience is not None and epochs_since_best >= training.patience:
+            break
+    save_model(student, str(folder / LAST))
+
+
+def loss_terms(
+    stage: Stage, student: Tensor, teachers: Sequence[Tensor], labels: Tensor
+) -> dict[str, Tensor]:
+    """Each of the stage's losses by name, unweighted. Several teachers count equally."""
+    terms: dict[str, Tensor] = {}
+    for name in stage.loss_weights:
+        if name == "ce":
+            terms[name] = cross_entropy(
+                student, labels, label_smoothing=stage.training.label_smoothing
+            )
+        else:
+            each = [
+                LOSSES[name](student, t, labels, temperature=stage.temperature) for t in teachers
+            ]
+            terms[name] = torch.stack(each).mean()
+    return terms
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    split: Split,
+    *,
+    inputs: InputFormat,
+    device: torch.device,
+    precision: str = "auto",
+) -> Tensor:
+    """Logits of every image of the split in its order: (N, C) float32 on the CPU."""
+    model.eval()
+    parts = []
+    for batch in eval_batches(split, batch_size=512, device=device):
+        with autocast(device, precision):
+            parts.append(model(inputs.prepare(batch.pixels)).float())
+    return torch.cat(parts).cpu()
+
+
+def evaluate(
+    model: nn.Module,
+    split: Split,
+    *,
+    inputs: InputFormat,
+    device: torch.device,
+    precision: str = "auto",
+) -> Evaluation:
+    logits = predict(model, split, inputs=inputs, device=device, precision=precision)
+    return Evaluation(
+        accuracy=float((logits.argmax(dim=-1) == split.labels).double().mean()),
+        loss=float(F.cross_entropy(logits, split.labels)),
+    )
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
+    """bf16 where a GPU has it, or where it is asked for; losses are computed in float32 outside it."""
+    wanted = precision == "bf16" or (
+        precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+    )
+    return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else nullcontext()
+
+
+def _warmup_cosine(step: int, steps: int) -> float:
+    """Factor of the learning rate: a linear rise, then half a cosine to 0."""
+    rise = min(1.0, (step + 1) / max(1.0, WARMUP_SHARE * steps))
+    return rise * 0.5 * (1 + math.cos(math.pi * min(step, steps) / steps))
+
+
+def _refuse_divergence(stage: str, epoch: int, means: dict[str, float]) -> None:
+    for name, mean in means.items():
+        if not math.isfinite(mean):
+            raise TrainingDivergedError(f"{stage}, epoch {epoch}: the {name} loss became {mean}")

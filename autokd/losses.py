@@ -1,0 +1,29 @@
+"""Distillation losses: pure functions of logits and labels, with their formula and source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional as F
+
+# Every entry has one signature: (student logits (B, C), teacher logits (B, C), labels (B,), temperature=…) -> scalar.
+Loss = Callable[..., Tensor]
+
+
+def cross_entropy(student: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    """-log softmax(student)[label], mean over the batch, in float32. student (B, C), labels (B,) int64."""
+    return F.cross_entropy(student.float(), labels, label_smoothing=label_smoothing)
+
+
+def kd(student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float) -> Tensor:  # noqa: ARG001
+    """T^2 KL(teacher || student) on logits softened by T, summed over classes, mean over the batch.
+
+    Hinton, Vinyals & Dean (2015), section 2, arXiv 1503.02531. T^2 keeps the gradient's scale as T changes.
+    """
+    log_q = F.log_softmax(student.float() / temperature, dim=-1)  # (B, C)
+    log_p = F.log_softmax(teacher.float() / temperature, dim=-1)  # (B, C)
+    return F.kl_div(log_q, log_p, log_target=True, reduction="batchmean") * temperature**2
+
+
+LOSSES: dict[str, Loss] = {"kd": kd}

@@ -1,0 +1,237 @@
+"""The search space: a search file's parameters as Optuna distributions, and a Candidate from a value for each."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from timm.optim import list_optimizers  # type: ignore[attr-defined]
+
+from autokd.config import Config, Parameter, Range
+from autokd.data.augment import AUGMENTATIONS
+from autokd.errors import ConfigError, nearest_name
+from autokd.losses import LOSSES
+from autokd.records import TEACHER, Candidate, Stage, StudentSpec, Training
+from autokd.students import FAMILIES, expand_model_names
+
+# Gives a value of the distribution for the parameter of that name; a name always has the same distribution.
+Suggest = Callable[[str, BaseDistribution], Any]
+# Gives so many models between teacher and this student in cost, dearest first; fewer where there are none.
+ChooseAssistants = Callable[[StudentSpec, int], Sequence[StudentSpec]]
+
+NO_LOSS = "none"  # the value of distill.loss for a student that learns from labels alone
+
+
+class Space:
+    """What a search may choose. Refuses what makes no sense when it is made, before the first trial."""
+
+    def __init__(self, config: Config, *, image_size: int) -> None:
+        """`image_size` is the data's, for students whose own is not set."""
+        self._config = config
+        self.models = expand_model_names(_values(config.students.model))
+        self._image_size: Parameter = config.students.image_size or image_size
+        self._families = _family_parameters(config, self.models)
+        _check_names("distill.loss", _values(config.distill.loss), [*LOSSES, NO_LOSS])
+        _check_names("train.augmentation", _values(config.train.augmentation), [*AUGMENTATIONS])
+        _check_names(
+            "train.optimizer",
+            _values(config.train.optimizer),
+            [str(name) for name in list_optimizers()],
+        )
+        self._parameters = self._collect_parameters()
+        self.distributions = {
+            name: distribution
+            for name, parameter in self._parameters.items()
+            if (distribution := to_distribution(name, parameter)) is not None
+        }
+
+    def sample(
+        self, suggest: Suggest, choose_assistants: ChooseAssistants | None = None
+    ) -> Candidate:
+        """One candidate. Asks only for the parameters that this candidate has."""
+        student = self.sample_student(suggest)
+        training = self._sample_training(suggest, epochs=self._pick("train.epochs", suggest))
+        count = self._pick("schedule.assistants", suggest)
+        specs = choose_assistants(student, count) if count and choose_assistants else ()
+        stages = self._assistant_stages(specs)
+        loss = self._pick("distill.loss", suggest)
+        teacher = stages[-1].name if stages else TEACHER
+        stages.append(
+            Stage(
+                name="student",
+                student=student,
+                teachers=() if loss == NO_LOSS else (teacher,),
+                training=training,
+                **self._sample_loss(loss, suggest),
+            )
+        )
+        if epochs := self._pick("schedule.finetune_epochs", suggest):
+            stages.append(_finetune_stage(stages[-1], epochs))
+        return Candidate(stages=tuple(stages))
+
+    def sample_student(self, suggest: Suggest) -> StudentSpec:
+        """An architecture alone: what cost depends on."""
+        model = self._pick("students.model", suggest)
+        arguments = {
+            key: self._pick(f"students.{model}.{key}", suggest)
+            for key in self._families.get(model, {})
+        }
+        size = self._pick("students.image_size", suggest)
+        return StudentSpec(model=model, arguments=arguments, image_size=size)
+
+    def _collect_parameters(self) -> dict[str, Parameter]:
+        """Every parameter of the space under its path in the search file."""
+        config = self._config
+        parameters: dict[str, Parameter] = {
+            "students.model": self.models if len(self.models) > 1 else self.models[0],
+            "students.image_size": self._image_size,
+        }
+        for family, own in self._families.items():
+            parameters |= {f"students.{family}.{key}": value for key, value in own.items()}
+        for section in ("distill", "schedule", "train"):
+            values = getattr(config, section)
+            parameters |= {
+                f"{section}.{key}": getattr(values, key) for key in type(values).model_fields
+            }
+        return parameters
+
+    def _pick(self, name: str, suggest: Suggest) -> Any:
+        if name in self.distributions:
+            return suggest(name, self.distributions[name])
+        parameter = self._parameters[name]
+        if isinstance(parameter, tuple):  # one choice is no choice
+            return parameter[0]
+        return parameter.low if isinstance(parameter, Range) else parameter
+
+    def _sample_training(self, suggest: Suggest, *, epochs: int) -> Training:
+        searched = (
+            "batch_size",
+            "optimizer",
+            "learning_rate",
+            "weight_decay",
+            "label_smoothing",
+            "drop_rate",
+            "drop_path_rate",
+            "augmentation",
+        )
+        return Training(
+            epochs=epochs,
+            patience=self._config.train.patience,
+            precision=self._config.train.precision,
+            **{key: self._pick(f"train.{key}", suggest) for key in searched},
+        )
+
+    def _sample_loss(self, loss: str, suggest: Suggest) -> dict[str, Any]:
+        if loss == NO_LOSS:
+            return {"loss_weights": {"ce": 1.0}, "temperature": 1.0}
+        label_weight = self._pick("distill.label_weight", suggest)
+        weights = {"ce": label_weight, loss: self._pick("distill.weight", suggest)}
+        return {
+            "loss_weights": {name: weight for name, weight in weights.items() if weight > 0},
+            "temperature": self._pick("distill.temperature", suggest),
+        }
+
+    def _assistant_stages(self, specs: Sequence[StudentSpec]) -> list[Stage]:
+        """Assistants are trained at the centre of the space, so that trials can share them."""
+        stages: list[Stage] = []
+        for i, spec in enumerate(specs, start=1):
+            epochs = self._config.schedule.assistant_epochs or self._pick("train.epochs", centre)
+            loss = next(
+                (name for name in _values(self._config.distill.loss) if name != NO_LOSS), "kd"
+            )
+            stages.append(
+                Stage(
+                    name=f"assistant_{i}",
+                    student=spec,
+                    teachers=(stages[-1].name if stages else TEACHER,),
+                    training=self._sample_training(centre, epochs=epochs),
+                    **self._sample_loss(loss, centre),
+                )
+            )
+        return stages
+
+
+def to_distribution(name: str, parameter: Parameter | None) -> BaseDistribution | None:
+    """The parameter as Optuna sees it; None where there is nothing to choose."""
+    if isinstance(parameter, tuple) and len(set(parameter)) > 1:
+        return CategoricalDistribution(parameter)
+    if not isinstance(parameter, Range) or parameter.low == parameter.high:
+        return None
+    kind: Any = IntDistribution if isinstance(parameter.low, int) else FloatDistribution
+    options: dict[str, Any] = {"log": parameter.log}
+    if parameter.step is not None:
+        options["step"] = parameter.step
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Optuna only warns of a range that its step does not divide
+        try:
+            distribution: BaseDistribution = kind(parameter.low, parameter.high, **options)
+            return distribution
+        except (ValueError, UserWarning) as error:
+            raise ConfigError(f"{name}: {error}") from None
+
+
+def centre(_name: str, distribution: BaseDistribution) -> Any:
+    """A `Suggest` that takes the first of a list and the middle of a range, geometric where it is logarithmic."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[0]
+    assert isinstance(distribution, (IntDistribution, FloatDistribution))
+    low, high = distribution.low, distribution.high
+    middle = math.sqrt(low * high) if distribution.log else (low + high) / 2
+    if distribution.step:
+        middle = low + round((middle - low) / distribution.step) * distribution.step
+    return round(middle) if isinstance(distribution, IntDistribution) else middle
+
+
+def _finetune_stage(student: Stage, epochs: int) -> Stage:
+    """A last stage on labels alone, from the student's weights, ten times slower: the usual choice for fine-tuning."""
+    rate = student.training.learning_rate / 10
+    training = replace(student.training, epochs=epochs, learning_rate=rate)
+    return Stage(
+        name="finetune",
+        student=student.student,
+        teachers=(),
+        loss_weights={"ce": 1.0},
+        temperature=1.0,
+        training=training,
+        start_from=student.name,
+    )
+
+
+def _family_parameters(config: Config, models: Sequence[str]) -> dict[str, Mapping[str, Parameter]]:
+    """For each family in the space its parameters, the search file's before the family's own."""
+    for family, own in config.students.families.items():
+        _check_names("students.families", [family], [*FAMILIES])
+        if family not in models:
+            raise ConfigError(f"students.families.{family}: is not in students.model; add it there")
+        _check_names(f"students.families.{family}", [*own], [*FAMILIES[family].parameters])
+    return {
+        name: {**FAMILIES[name].parameters, **config.students.families.get(name, {})}
+        for name in models
+        if name in FAMILIES
+    }
+
+
+def _values(parameter: str | tuple[str, ...]) -> tuple[str, ...]:
+    return parameter if isinstance(parameter, tuple) else (parameter,)
+
+
+def _check_names(path: str, names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            shown = (
+                ", ".join(known)
+                if len(known) <= 20
+                else f"{len(known)} names, among them {', '.join(known[:8])}"
+            )
+            raise ConfigError(
+                f"{path}: unknown '{name}'; known: {shown}.{nearest_name(name, known)}"
+            )

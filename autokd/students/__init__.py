@@ -1,0 +1,7 @@
+"""Student models: timm's own by name, parametric families by their arguments, and what pixels they expect."""
+
+from autokd.students.create import create_student, expand_model_names
+from autokd.students.families import FAMILIES, Family
+from autokd.students.inputs import InputFormat
+
+__all__ = ["FAMILIES", "Family", "InputFormat", "create_student", "expand_model_names"]
