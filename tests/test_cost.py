@@ -1,0 +1,74 @@
+"""A student's whole cost, from a builder to a record."""
+
+import time
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from autokd.cost import exact_cost, measure_cost
+from autokd.errors import CostError
+
+
+def build():
+    return timm.create_model("resnet10t", num_classes=10)
+
+
+def test_the_exact_cost_comes_from_shapes_alone():
+    cost = exact_cost(build, (3, 32, 32), weight_dtype="fp16")
+    assert (cost.macs, cost.params) == (22_387_712, 4_927_618)
+    assert cost.size_bytes == pytest.approx(2 * cost.params, rel=0.01)
+    assert cost.weight_dtype == "fp16"
+    assert cost.latency_ms is None
+    assert cost.device is None
+
+
+def test_a_measured_cost_is_the_exact_one_with_a_latency_and_its_device():
+    exact, measured = exact_cost(build, (3, 32, 32)), measure_cost(build, (3, 32, 32), latency=True)
+    assert (measured.macs, measured.params) == (exact.macs, exact.params)
+    assert measured.size_bytes == exact.size_bytes
+    assert 0 < measured.latency_ms <= measured.latency_p90_ms
+    assert measured.device.endswith("1 thread, PyTorch eager")
+
+
+def test_a_cost_without_latency_and_check_builds_no_real_model():
+    devices = []
+
+    def build_and_look():
+        model = build()
+        devices.append(next(model.parameters()).device.type)
+        return model
+
+    assert measure_cost(build_and_look, (3, 32, 32), latency=False, check=False).latency_ms is None
+    assert devices == ["meta"]
+
+
+class Undercounted(nn.Module):
+    """Has a product that the tracer sees as something that it does not know."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.weight = nn.Conv2d(3, 4, 1), nn.Parameter(torch.empty(5, 4))
+
+    def forward(self, image):
+        return torch.tensordot(self.weight, self.conv(image)[0], dims=([1], [0]))
+
+
+def test_a_disagreement_of_the_counters_is_an_error_before_anything_is_trained():
+    with pytest.raises(
+        CostError, match=r"Undercounted: two counts of MACs disagree.*aten::tensordot"
+    ):
+        measure_cost(Undercounted, (3, 8, 8), latency=False)
+    assert measure_cost(Undercounted, (3, 8, 8), latency=False, check=False).macs == 64 * (12 + 20)
+
+
+@pytest.mark.parametrize("model", ["resnet10t", "mobilenetv3_small_050", "convnext_atto"])
+def test_an_exact_cost_takes_a_fraction_of_a_second(model):
+    def build_small():
+        return timm.create_model(model, num_classes=10)
+
+    exact_cost(build_small, (3, 32, 32))
+    start = time.process_time()  # not the clock's: other work on the machine must not fail a test
+    exact_cost(build_small, (3, 32, 32))
+    assert time.process_time() - start < 0.3
