@@ -128,14 +128,14 @@ Positive = Annotated[int, Field(ge=1)]
 class MetadataConfig(Section):
     """A table about the images, one row an image: who is on them, which camera made them."""
 
-    path: Path  # CSV
+    path: Path | None = None  # CSV; None: columns that the set brings itself
     key: str = "index"  # the column that names an image: its file name, or its number from 0
     groups: tuple[str, ...] = ()  # columns that audits compare
     cluster: str | None = None  # column of what must not be split up: patient, writer, speaker
 
 
 class DataConfig(Section):
-    """A labelled image set. Val is always cut from train; test is cut too where the set has none."""
+    """A labelled image set. Val and test are cut from train where the set does not bring them."""
 
     source: Annotated[str, Field(min_length=1)]  # a key of autokd.data.SOURCES
     root: Path | None = None  # where the files are, or may be downloaded to

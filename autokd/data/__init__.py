@@ -1,0 +1,28 @@
+"""Images, labels and splits: read once, cut the same way by every process, and augmented alike for all trials."""
+
+from autokd.data.array_file import array_file
+from autokd.data.augment import AUGMENTATIONS, augment
+from autokd.data.batches import Batch, eval_batches, train_batches, view_batches
+from autokd.data.images import ImageSource, LazyImages, MemoryImages
+from autokd.data.load import ImageData, load_data
+from autokd.data.sources import SOURCES
+from autokd.data.split import Split
+from autokd.data.views import Views
+
+__all__ = [
+    "AUGMENTATIONS",
+    "SOURCES",
+    "Batch",
+    "ImageData",
+    "ImageSource",
+    "LazyImages",
+    "MemoryImages",
+    "Split",
+    "Views",
+    "array_file",
+    "augment",
+    "eval_batches",
+    "load_data",
+    "train_batches",
+    "view_batches",
+]

@@ -1,0 +1,180 @@
+"""Batches for training and evaluation: an order that follows from seed and epoch, pixels on the device."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from autokd.data.images import LazyImages, MemoryImages
+from autokd.data.split import Split
+from autokd.data.views import Views
+from autokd.errors import ConfigError, DataError
+
+
+class Batch(NamedTuple):
+    """Some images of a split, on the device that was asked for."""
+
+    pixels: Tensor  # uint8 (B, C, H, W)
+    labels: Tensor  # int64 (B,)
+    # int64 (B,): places in the split, for what is cached per sample. Hides tuple.index, unused here.
+    index: Tensor  # type: ignore[assignment]
+
+
+def train_batches(
+    views: Views,
+    *,
+    view: int,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    device: torch.device | str,
+    processes: int | None = None,
+) -> Iterator[Batch]:
+    """Every image of one view once, in an order that depends on `seed` and `epoch` alone.
+
+    A last batch of one image is left out: batch norm has no variance of it, and relations between
+    samples do not exist. `processes` read and augment what does not fit in memory; 0: this one,
+    None: as many as the search file says.
+    Raises DataError that names an image which can't be read.
+    """
+    if batch_size < 2:
+        raise ConfigError(f"batch_size must be at least 2 to train, got {batch_size}")
+    order = epoch_order(len(views.split), seed=seed, epoch=epoch)
+    parts = [part for part in torch.split(order, batch_size) if len(part) > 1]
+    return _of_view(views, view, parts, torch.device(device), processes)
+
+
+def view_batches(
+    views: Views,
+    *,
+    view: int,
+    batch_size: int,
+    device: torch.device | str,
+    processes: int | None = None,
+) -> Iterator[Batch]:
+    """Every image of one view once, in the split's order. Raises as `train_batches` does."""
+    parts = _in_order(len(views), batch_size)
+    return _of_view(views, view, parts, torch.device(device), processes)
+
+
+def eval_batches(
+    split: Split, *, batch_size: int, device: torch.device | str, processes: int | None = None
+) -> Iterator[Batch]:
+    """Every image of a split once, in its order, as it is. Raises as `train_batches` does."""
+    parts = _in_order(len(split), batch_size)
+    if isinstance(split.images, MemoryImages):
+        return _from_memory(split.images.pixels, split.labels, parts, torch.device(device))
+    return _from_files(_SplitSamples(split), split, parts, torch.device(device), processes)
+
+
+def _in_order(count: int, batch_size: int) -> Sequence[Tensor]:
+    if batch_size < 1:
+        raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
+    return torch.split(torch.arange(count), batch_size)
+
+
+def _of_view(
+    views: Views, view: int, parts: Sequence[Tensor], device: torch.device, processes: int | None
+) -> Iterator[Batch]:
+    pixels = views.pixels(view)
+    if pixels is not None:
+        return _from_memory(pixels, views.split.labels, parts, device)
+    return _from_files(_ViewSamples(views, view), views.split, parts, device, processes)
+
+
+def epoch_order(count: int, *, seed: int, epoch: int) -> Tensor:
+    """A permutation of 0..count-1, int64."""
+    return torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(count))
+
+
+def _from_memory(
+    pixels: Tensor, labels: Tensor, parts: Sequence[Tensor], device: torch.device
+) -> Iterator[Batch]:
+    for index in parts:
+        yield _move(Batch(pixels[index], labels[index], index), device)
+
+
+def _from_files(
+    samples: Callable[[int], Tensor],
+    split: Split,
+    parts: Sequence[Tensor],
+    device: torch.device,
+    processes: int | None,
+) -> Iterator[Batch]:
+    """Worker processes start from a fork server that has torch loaded, in tens of milliseconds.
+
+    So they need not outlive an epoch, and no thread or GPU context is copied into them.
+    """
+    if processes is None:
+        processes = split.images.processes if isinstance(split.images, LazyImages) else 0
+    context = None
+    if processes:
+        method = (
+            "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        )
+        context = multiprocessing.get_context(method)
+        if method == "forkserver":
+            context.set_forkserver_preload([__name__])
+    loader: DataLoader[Batch | DataError] = DataLoader(
+        _Batches(samples, split.labels, [part.tolist() for part in parts]),
+        batch_size=None,
+        num_workers=processes,
+        multiprocessing_context=context,
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator(),  # else the loader draws from the global one
+    )
+    for batch in loader:
+        if isinstance(batch, DataError):
+            raise batch
+        yield _move(Batch(*batch), device)
+
+
+def _move(batch: Batch, device: torch.device) -> Batch:
+    if device.type == "cpu":
+        return batch
+    return Batch(*(part.to(device, non_blocking=True) for part in batch))
+
+
+@dataclass(frozen=True)
+class _ViewSamples:
+    views: Views
+    view: int
+
+    def __call__(self, index: int) -> Tensor:
+        return self.views.sample(index, self.view)
+
+
+@dataclass(frozen=True)
+class _SplitSamples:
+    split: Split
+
+    def __call__(self, index: int) -> Tensor:
+        return self.split.images[index]
+
+
+@dataclass(frozen=True)
+class _Batches(Dataset["Batch | DataError"]):
+    """A whole batch an item. An error is handed over as a value: raised, it would lose its one line."""
+
+    samples: Callable[[int], Tensor]
+    labels: Tensor
+    parts: list[list[int]]
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, number: int) -> Batch | DataError:
+        part = self.parts[number]
+        try:
+            pixels = torch.stack([self.samples(index) for index in part])
+        except DataError as error:
+            return error
+        index = torch.tensor(part)
+        return Batch(pixels, self.labels[index], index)

@@ -1,0 +1,218 @@
+"""From a search file's data section to three splits with their statistics and their hash."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autokd.config import DataConfig
+from autokd.data.array_file import array_file
+from autokd.data.cut import Cut, cut_rows
+from autokd.data.images import (
+    CHUNK,
+    ArrayReader,
+    ImageSource,
+    LazyImages,
+    MemoryImages,
+    fit_rows,
+    hash_pixels,
+)
+from autokd.data.metadata import number_clusters, read_metadata
+from autokd.data.sources import read_source
+from autokd.data.split import Split
+from autokd.data.stored_set import StoredSet
+from autokd.data.views import Views
+from autokd.errors import DataError
+from autokd.records import DataInfo, content_hash
+
+__all__ = ["ImageData", "Split", "load_data"]
+
+log = logging.getLogger(__name__)
+
+MEMORY_LIMIT = 2**30  # bytes of all splits as uint8; what is larger is read when asked for
+STATISTICS_SAMPLE = 2000  # images that mean and std are taken from where reading is slow
+_THREADS = 4  # that decode files; Pillow releases the interpreter's lock
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageData:
+    """A labelled image set, ready to be trained on."""
+
+    info: DataInfo
+    train: Split
+    val: Split
+    test: Split
+    mean: tuple[float, ...]  # of train's pixels, per channel, on 0..1
+    std: tuple[float, ...]
+    flip: bool  # whether a mirrored image keeps its label
+    join_note: str | None  # what the metadata table left open; None: nothing
+    seed: int  # of the splits and of the views
+    view_count: int  # augmented versions of each training image
+
+    def views(self, augmentation: str, *, cache: Path) -> Views:
+        """Train's augmented versions, drawn once for all trials and kept under `cache`."""
+        return Views(
+            split=self.train,
+            augmentation=augmentation,
+            count=self.view_count,
+            seed=self.seed,
+            flip=self.flip,
+            cache=cache,
+            data_hash=self.info.hash,
+        )
+
+
+def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
+    """Read, join, cut and resize. The same arguments give the same data in every process.
+
+    `cache` keeps downloads, decompressed files and decoded pixels. Raises ConfigError for what is
+    wrong in the search file, DataError for what is wrong in the data.
+    """
+    stored = read_source(config, cache)
+    metadata, join_note = read_metadata(config.metadata, stored)
+    cluster = config.metadata.cluster if config.metadata else None
+    rows = cut_rows(
+        Cut(
+            labels=stored.labels,
+            class_names=stored.class_names,
+            own_split=stored.own_split,
+            clusters=number_clusters(metadata, cluster)
+            if metadata is not None and cluster
+            else None,
+            seed=seed,
+        ),
+        val_fraction=config.val_fraction,
+        test_fraction=config.test_fraction,
+        limit=config.limit,
+    )
+    lazy = _lazy_images(config, stored, rows)
+    images = _into_memory(stored, lazy, cache)
+    splits = {name: _split(stored, images[name], rows[name], metadata) for name in rows}
+    mean, std = _statistics(splits["train"].images, seed)
+    return ImageData(
+        info=_info(config, stored, splits, lazy["train"]),
+        **splits,
+        mean=mean,
+        std=std,
+        flip=config.flip and stored.mirrors,
+        join_note=join_note,
+        seed=seed,
+        view_count=config.views,
+    )
+
+
+def _lazy_images(
+    config: DataConfig, stored: StoredSet, rows: dict[str, NDArray[np.int64]]
+) -> dict[str, LazyImages]:
+    image_size = config.image_size or stored.image_size
+    if image_size is None:
+        raise DataError(f"{stored.name}: images are not square; set data.image_size to crop them")
+    channels = config.channels or stored.channels
+    return {
+        name: LazyImages(stored.reader, rows[name], image_size, channels, config.loader_processes)
+        for name in rows
+    }
+
+
+def _into_memory(
+    stored: StoredSet, lazy: dict[str, LazyImages], cache: Path
+) -> dict[str, ImageSource]:
+    """Splits as tensors when all of them fit together; decoded files are kept for other processes."""
+    one = lazy["train"]
+    pixels_each = one.channels * one.image_size**2
+    if pixels_each * sum(len(images) for images in lazy.values()) > MEMORY_LIMIT:
+        return dict(lazy)
+    reader = stored.reader
+    if isinstance(reader, ArrayReader):
+        return {name: MemoryImages(fit_rows(reader, images)) for name, images in lazy.items()}
+    identity = reader.identity()
+    return {name: MemoryImages(_decoded(identity, images, cache)) for name, images in lazy.items()}
+
+
+def _decoded(identity: str, images: LazyImages, cache: Path) -> Tensor:
+    """uint8 (N, C, H, W) of a split that lies in files; decoded by the first process that asks."""
+    shape = (len(images), images.channels, images.image_size, images.image_size)
+    name = content_hash([identity, shape, images.rows.tolist()])
+
+    def chunks() -> Iterator[np.ndarray]:
+        log.info("decoding %d images", len(images))
+        with ThreadPoolExecutor(_THREADS) as threads:
+            for start in range(0, len(images), CHUNK):
+                part = range(start, min(start + CHUNK, len(images)))
+                yield torch.stack(list(threads.map(images.__getitem__, part))).numpy()
+
+    return array_file(cache / f"decoded-{name}.npy", shape=shape, dtype=np.uint8, make=chunks)
+
+
+def _split(
+    stored: StoredSet,
+    images: ImageSource,
+    rows: NDArray[np.int64],
+    metadata: pd.DataFrame | None,
+) -> Split:
+    return Split(
+        images=images,
+        labels=torch.from_numpy(stored.labels[rows]),
+        rows=torch.from_numpy(rows),
+        metadata=None if metadata is None else metadata.iloc[rows].reset_index(drop=True),
+    )
+
+
+def _statistics(images: ImageSource, seed: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std per channel on 0..1, from exact counts of the 256 values.
+
+    A channel of one value only has no spread to divide by; its std is given as 1.
+    """
+    if isinstance(images, MemoryImages):
+        chunks = iter(torch.split(images.pixels, CHUNK))
+    else:
+        chosen = np.random.default_rng([seed, 5]).permutation(len(images))[:STATISTICS_SAMPLE]
+        chunks = (images[int(index)].unsqueeze(0) for index in chosen)
+    counts: Tensor | int = 0
+    for chunk in chunks:
+        channels = chunk.transpose(0, 1).flatten(1)  # (C, N*H*W)
+        counts = counts + torch.stack([torch.bincount(c, minlength=256) for c in channels])
+    assert isinstance(counts, Tensor)  # for mypy: a split has at least one image
+    shares = counts.double() / counts.sum(1, keepdim=True)  # (C, 256)
+    values = torch.arange(256, dtype=torch.float64) / 255
+    mean = shares @ values
+    std = ((shares * (values - mean[:, None]) ** 2).sum(1)).sqrt()
+    std[std == 0] = 1.0
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _info(
+    config: DataConfig, stored: StoredSet, splits: dict[str, Split], one: LazyImages
+) -> DataInfo:
+    return DataInfo(
+        name=stored.name,
+        source=config.source,
+        hash=_hash(stored, splits, one),
+        class_names=stored.class_names,
+        channels=one.channels,
+        image_size=one.image_size,
+        train_count=len(splits["train"]),
+        val_count=len(splits["val"]),
+        test_count=len(splits["test"]),
+    )
+
+
+def _hash(stored: StoredSet, splits: dict[str, Split], one: LazyImages) -> str:
+    """Of pixels in memory, or of the source's identity and how it is loaded; of labels and rows."""
+    record: dict[str, object] = {"classes": stored.class_names}
+    for name, split in splits.items():
+        if isinstance(split.images, MemoryImages):
+            record[f"{name} pixels"] = hash_pixels(split.images.pixels)
+        record[name] = [split.labels.tolist(), split.rows.tolist()]
+    if isinstance(splits["train"].images, LazyImages):
+        record["source"] = [stored.reader.identity(), one.image_size, one.channels]
+    return content_hash(record)

@@ -1,0 +1,120 @@
+"""What is known about each image: a table read from CSV and joined, or columns that the set brings."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from autokd.config import MetadataConfig
+from autokd.data.stored_set import StoredSet
+from autokd.errors import ConfigError, DataError, nearest_name
+
+log = logging.getLogger(__name__)
+
+
+def read_metadata(
+    config: MetadataConfig | None, stored: StoredSet
+) -> tuple[pd.DataFrame | None, str | None]:
+    """One row an image in the set's order, and a note when rows of the table or the set stay single.
+
+    Columns are those that the source brings and those of the CSV at `config.path`; an image without
+    a row has NaN in the latter. Raises DataError when nothing joins or a named column is not there.
+    """
+    columns, note = stored.columns, None
+    if config is None:
+        return columns, None
+    if config.path is not None:
+        joined, note = _join(config.path, config.key, stored)
+        if columns is not None and (double := set(columns) & set(joined)):
+            raise DataError(
+                f"{config.path}: column '{min(map(str, double))}' is also in the set itself"
+            )
+        columns = joined if columns is None else pd.concat([columns, joined], axis=1)
+    if columns is None:
+        raise ConfigError(
+            f"data.metadata.path is missing: the set '{stored.name}' brings no columns of its own"
+        )
+    for name in [*config.groups, *([config.cluster] if config.cluster else [])]:
+        _find_column(name, columns, config.path or stored.name)
+    if note:
+        log.warning("%s", note)
+    return columns, note
+
+
+def number_clusters(columns: pd.DataFrame, name: str) -> NDArray[np.int64]:
+    """A number for each distinct value (N,); an image without one is a cluster of its own."""
+    numbers, values = pd.factorize(columns[name])
+    unknown = numbers < 0
+    numbers[unknown] = len(values) + np.arange(int(unknown.sum()))
+    return numbers.astype(np.int64)
+
+
+def _join(path: Path, key: str, stored: StoredSet) -> tuple[pd.DataFrame, str | None]:
+    table = _read_csv(path)
+    _find_column(key, table, path)
+    if table[key].isna().any():
+        raise DataError(f"{path}: column '{key}' is empty in {int(table[key].isna().sum())} rows")
+    if (double := table[key].duplicated()).any():
+        raise DataError(f"{path}: '{key}' names an image twice: {table[key][double].iloc[0]}")
+    count = len(stored.labels)
+    if pd.api.types.is_integer_dtype(table[key]):
+        names = pd.Index(range(count))
+    elif stored.files is not None:
+        names = _file_names(stored.files, table[key], path)
+    else:
+        raise DataError(
+            f"{path}: column '{key}' must hold whole numbers, the images' row numbers 0..{count - 1}"
+            f" in '{stored.name}'; only sets that are files can be joined by file name"
+        )
+    joined = table.set_index(key, drop=False).reindex(names).reset_index(drop=True)
+    found = int(names.isin(table[key]).sum())
+    if not found:
+        raise DataError(
+            f"{path}: no row of column '{key}' names an image of '{stored.name}'; it has "
+            f"'{table[key].iloc[0]}' where '{names[0]}' is due"
+        )
+    if found == count == len(table):
+        return joined, None
+    return joined, (
+        f"{path}: {found} of {count} images have a row; {count - found} have none, "
+        f"and {len(table) - found} rows name no image"
+    )
+
+
+def _file_names(files: tuple[str, ...], keys: pd.Series[str], path: Path) -> pd.Index:
+    """The files' names as the table spells them: relative to the root, or the last part alone."""
+    names = pd.Index([Path(name).as_posix() for name in files])
+    if names.isin(keys).any():
+        return names
+    last = pd.Index([Path(name).name for name in files])
+    if last.isin(keys).any() and not last.is_unique:
+        double = last[last.duplicated()][0]
+        raise DataError(
+            f"{path}: '{double}' is the name of more than one image; "
+            f"give names relative to the root, as in {names[0]}"
+        )
+    return last if last.isin(keys).any() else names
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path)
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror or error}") from None
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"{path}: is not a CSV table: {' '.join(str(error).split())}") from None
+    if not len(table):
+        raise DataError(f"{path}: has no rows")
+    return table
+
+
+def _find_column(name: str, table: pd.DataFrame, where: Path | str) -> None:
+    if name not in table:
+        known = [str(column) for column in table]
+        raise DataError(
+            f"{where}: has no column '{name}'; it has {', '.join(known)}.{nearest_name(name, known)}"
+        )

@@ -1,0 +1,192 @@
+"""MNIST, Fashion-MNIST and CIFAR through torchvision's readers: downloaded, or from files that are there."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from autokd.config import DataConfig
+from autokd.data.images import ArrayReader
+from autokd.data.stored_set import StoredSet
+from autokd.errors import DataError
+from autokd.records import content_hash
+
+log = logging.getLogger(__name__)
+
+IDX_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+_TIMEOUT = 20.0  # seconds without an answer until a download is given up
+
+
+def read_mnist(config: DataConfig, cache: Path) -> StoredSet:
+    """70,000 handwritten digits, 28 x 28 grey; the last 10,000 are test."""
+    return _read_idx("MNIST", "mnist", config.root, cache, mirrors=False)
+
+
+def read_fashion_mnist(config: DataConfig, cache: Path) -> StoredSet:
+    """70,000 pieces of clothing, 28 x 28 grey; the last 10,000 are test.
+
+    Debian has it: `apt install dataset-fashion-mnist`, root /usr/share/datasets/fashion-mnist.
+    """
+    return _read_idx("FashionMNIST", "fashion_mnist", config.root, cache, mirrors=True)
+
+
+def read_cifar10(config: DataConfig, cache: Path) -> StoredSet:
+    """60,000 photographs, 32 x 32 colour; the last 10,000 are test."""
+    return _read_cifar("CIFAR10", "cifar10", "cifar-10-python.tar.gz", config.root, cache)
+
+
+def read_cifar100(config: DataConfig, cache: Path) -> StoredSet:
+    """60,000 photographs of 100 classes, 32 x 32 colour; the last 10,000 are test."""
+    return _read_cifar("CIFAR100", "cifar100", "cifar-100-python.tar.gz", config.root, cache)
+
+
+def _read_idx(
+    reader: str, name: str, root: Path | None, cache: Path, *, mirrors: bool
+) -> StoredSet:
+    folder = root or cache / "downloads"
+    if root is not None and (found := find_idx_files(root, reader)) is not None:
+        folder = _lay_out(found, reader, cache)
+    try:
+        parts = _open(reader, folder)
+    except (ValueError, IndexError, AssertionError) as error:
+        raise DataError(f"{folder}: not what torchvision's {reader} reads: {error}") from None
+    except (OSError, RuntimeError) as error:
+        wanted = f"{IDX_FILES[0]}[.gz] and its three companions"
+        raise _not_there(name, wanted, root, folder, error) from None
+    pixels = torch.cat([part.data for part in parts]).unsqueeze(1)
+    labels = [part.targets for part in parts]
+    return _stored(name, pixels, labels, parts[0].classes, mirrors=mirrors)
+
+
+def _read_cifar(reader: str, name: str, archive: str, root: Path | None, cache: Path) -> StoredSet:
+    folder = root or cache / "downloads"
+    try:
+        parts = _open(reader, folder)
+    except (OSError, RuntimeError) as error:
+        wanted = f"{archive} or what is in it"
+        raise _not_there(name, wanted, root, folder, error) from None
+    pixels = torch.from_numpy(np.concatenate([part.data for part in parts])).permute(0, 3, 1, 2)
+    labels = [torch.tensor(part.targets) for part in parts]
+    return _stored(name, pixels.contiguous(), labels, parts[0].classes, mirrors=True)
+
+
+def find_idx_files(root: Path, reader: str) -> tuple[Path, ...] | None:
+    """The four files of IDX_FILES, plain or .gz, in `root` or a folder below it; None: not there.
+
+    MNIST and Fashion-MNIST share these names, so a folder named after the other's reader is left out.
+    """
+    others = {"MNIST", "FashionMNIST", "KMNIST", "EMNIST", "QMNIST"} - {reader}
+    folders = sorted({path.parent for path in root.rglob(f"{IDX_FILES[0]}*")})
+    for folder in folders:
+        if others & set(folder.relative_to(root).parts):
+            continue
+        files = [
+            next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None)
+            for name in IDX_FILES
+        ]
+        if all(files):
+            return tuple(file for file in files if file is not None)
+    return None
+
+
+def _lay_out(files: tuple[Path, ...], reader: str, cache: Path) -> Path:
+    """A root as torchvision's reader wants it, under `cache`; each file decompressed whole, once."""
+    stats = [file.stat() for file in files]
+    stamp = content_hash(
+        [[str(f.resolve()), s.st_size, s.st_mtime_ns] for f, s in zip(files, stats, strict=True)]
+    )
+    root = cache / f"{reader}-{stamp}"
+    raw = root / reader / "raw"
+    raw.mkdir(parents=True, exist_ok=True)
+    for source, name in zip(files, IDX_FILES, strict=True):
+        if not (raw / name).exists():
+            _copy(source, raw / name)
+    return root
+
+
+def _copy(source: Path, target: Path) -> None:
+    handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as plain, source.open("rb") as stored:
+            packed = source.suffix == ".gz"
+            shutil.copyfileobj(gzip.GzipFile(fileobj=stored) if packed else stored, plain)
+        Path(temporary).replace(target)
+    except (OSError, EOFError) as error:
+        raise DataError(f"{source}: can't be decompressed: {error}") from None
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _open(reader: str, root: Path) -> tuple[Any, Any]:
+    """torchvision's train and test part; files are downloaded into `root` where they are missing."""
+    from torchvision import datasets
+
+    make = getattr(datasets, reader)
+    if not os.access(root, os.W_OK) and root.exists():  # nothing to lock, nowhere to download to
+        return make(root, train=True), make(root, train=False)
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / f".{reader}.lock"), _patience(), contextlib.redirect_stdout(sys.stderr):
+        return make(root, train=True, download=True), make(root, train=False, download=True)
+
+
+@contextlib.contextmanager
+def _patience() -> Iterator[None]:
+    """torchvision downloads without a time limit of its own."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _not_there(
+    name: str, wanted: str, root: Path | None, folder: Path, error: Exception
+) -> DataError:
+    reason = " ".join(str(error).split())[:200]
+    debian = " or, on Debian, apt install dataset-fashion-mnist and set data.root: /usr/share/datasets/fashion-mnist"
+    return DataError(
+        f"{name}: no {wanted} in {root or folder}, and a download failed ({reason}); "
+        "set data.root to a folder that holds the files"
+        f"{debian if name == 'fashion_mnist' else ''}"
+    )
+
+
+def _stored(
+    name: str, pixels: Tensor, labels: list[Tensor], classes: list[str], *, mirrors: bool
+) -> StoredSet:
+    train, test = labels
+    if len(train) + len(test) != len(pixels):
+        raise DataError(
+            f"{name}: {len(pixels)} images and {len(train) + len(test)} labels; fetch the files again"
+        )
+    own_split = np.repeat(["train", "test"], [len(train), len(test)])
+    return StoredSet(
+        name=name,
+        reader=ArrayReader(pixels),
+        labels=torch.cat(labels).numpy().astype(np.int64),
+        class_names=tuple(classes),
+        channels=pixels.shape[1],
+        image_size=pixels.shape[2],
+        own_split=own_split,
+        mirrors=mirrors,
+    )
