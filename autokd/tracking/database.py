@@ -1,0 +1,100 @@
+"""The SQLite file of a store: looked at before mlflow sees it, opened under a lock."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autokd.errors import TrackingError
+from autokd.tracking.environment import first_line, mlflow_failures, prepare_environment
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ALLOWED = "give sqlite:////absolute/path/mlflow.db or the http(s):// address of an MLflow server"
+LOCK_SECONDS = 120.0
+
+
+def check_writable(path: Path) -> None:
+    """mlflow would retry for 100 seconds before it says so."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise TrackingError(
+            f"{path}: the MLflow store can't be written: {error.strerror}; use another folder"
+        ) from None
+
+
+def open_database(uri: str, path: Path) -> MlflowClient:
+    """Under a lock: processes that create the tables at the same time break each other."""
+    from filelock import FileLock, Timeout
+
+    prepare_environment()
+    try:
+        with FileLock(f"{path}.lock", timeout=LOCK_SECONDS):
+            from mlflow import MlflowClient
+
+            _check_database(uri, path)
+            client = MlflowClient(uri, registry_uri=uri)  # creates the tables
+            _use_write_ahead_log(path)
+    except Timeout:
+        raise TrackingError(
+            f"{path}: another process has been opening it for {LOCK_SECONDS:.0f} s; "
+            f"if there is none, delete {path}.lock"
+        ) from None
+    except mlflow_failures() as error:
+        raise TrackingError(f"{path}: MLflow can't open it: {first_line(error)}") from error
+    return client
+
+
+def _check_database(uri: str, path: Path) -> None:
+    """mlflow would migrate an older database, or fill another program's, without asking."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            rows = database.execute("select name from sqlite_master where type = 'table'")
+            tables = {name for (name,) in rows}
+            known = {"experiments", "runs", "alembic_version"} <= tables
+            version = database.execute("select version_num from alembic_version") if known else ()
+            found = next((row[0] for row in version), None)
+    except sqlite3.DatabaseError as error:
+        raise TrackingError(
+            f"{path}: is not an SQLite database that can be read: {error}"
+        ) from None
+    if tables and not known:
+        raise TrackingError(
+            f"{path}: holds another program's tables, not an MLflow store; {ALLOWED}"
+        )
+    expected = _newest_schema()
+    if found and expected and found != expected:
+        raise TrackingError(
+            f"{path}: was made by another version of MLflow (schema {found}, this one has {expected}); "
+            f"copy the file, then run `mlflow db upgrade {uri}`"
+        )
+
+
+def _newest_schema() -> str | None:
+    try:
+        from mlflow.store.db.utils import _get_latest_schema_revision
+    except ImportError:  # mlflow's own check is left, which misses databases that lack tables
+        return None
+    return str(_get_latest_schema_revision())  # type: ignore[no-untyped-call]
+
+
+def _use_write_ahead_log(path: Path) -> None:
+    """Readers and the writer stop waiting for each other. The mode is kept in the file."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        try:
+            database.execute("pragma journal_mode=wal")
+        except sqlite3.OperationalError:  # in use at the moment: slower, not wrong
+            logging.getLogger(__name__).debug("%s keeps its rollback journal", path)

@@ -1,0 +1,39 @@
+"""What mlflow is told before it is imported, and which of its errors are the store's."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+
+# Read by mlflow when it is imported or at each call; what the user has set already is kept.
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",  # alembic tells of 60 migrations otherwise
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default retries for four minutes a call
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+
+
+def prepare_environment() -> None:
+    """Before the first ``import mlflow``: no telemetry, no chatter, no minutes of retries."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    # On a locked database mlflow logs a traceback before it raises the error that we report.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
+def mlflow_failures() -> tuple[type[Exception], ...]:
+    """What an mlflow call may raise because of the store; anything else is a bug of ours."""
+    from mlflow.exceptions import MlflowException
+
+    return (MlflowException, OSError, json.JSONDecodeError)
+
+
+def first_line(error: Exception) -> str:
+    """The start of an error's text, for messages of one line."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0] if len(lines[0]) <= 300 else f"{lines[0][:300]}…"

@@ -1,0 +1,75 @@
+"""Finds one trial by what a person has at hand: a run id, a candidate's hash, or STUDY/NUMBER."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from autokd.errors import TrackingError
+from autokd.tracking.environment import mlflow_failures
+from autokd.tracking.read import find_parent, read_text
+from autokd.tracking.store import Store, one_line_errors, tag_is
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+SHORTEST = 6  # hex digits of a run id or hash
+FORMS = "give an MLflow run id, a candidate's hash (6 digits or more of either) or STUDY/NUMBER"
+_TRIAL = tag_is("autokd.kind", "trial")
+
+
+def find_candidate(store: Store, reference: str) -> tuple[str, str]:
+    """The text of the trial's candidate.yaml, and a line that says which trial it is."""
+    with one_line_errors(store):
+        run = _find_run(store, reference)
+    tags = run.data.tags
+    description = _describe(run)
+    try:
+        return read_text(store, run.info.run_id, "candidate.yaml"), description
+    except mlflow_failures():
+        raise TrackingError(
+            f"{description} has no candidate.yaml"
+            + (f": it was {tags['autokd.state']}, not trained" if tags.get("autokd.state") else "")
+        ) from None
+
+
+def _find_run(store: Store, reference: str) -> Run:
+    study, slash, number = reference.rpartition("/")
+    if slash and number.isdigit():
+        return _find_by_number(store, study, int(number))
+    if not re.fullmatch(rf"[0-9a-f]{{{SHORTEST},32}}", reference):
+        raise TrackingError(f"'{reference}' names no trial; {FORMS}")
+    ids = store.experiment_ids()
+    by_id = list(store.runs(ids, _TRIAL, f"attributes.run_id LIKE '{reference}%'"))
+    by_hash = list(store.runs(ids, _TRIAL, f"tags.\"autokd.candidate\" LIKE '{reference}%'"))
+    hashes = {run.data.tags["autokd.candidate"] for run in by_hash}
+    if not by_id and not by_hash:
+        raise TrackingError(
+            f"no trial in MLflow store {store.address} has a run id or candidate hash that starts "
+            f"with '{reference}'"
+        )
+    if len(by_id) + len(hashes) > 1:
+        found = ", ".join(sorted({run.info.run_id for run in by_id} | hashes)[:5])
+        raise TrackingError(f"'{reference}' fits several: {found}; give more digits")
+    return by_id[0] if by_id else max(by_hash, key=_worth)
+
+
+def _find_by_number(store: Store, study: str, number: int) -> Run:
+    parent = find_parent(store, study)
+    conditions = (_TRIAL, tag_is("autokd.study", study), tag_is("autokd.trial", str(number)))
+    for run in store.runs([parent.info.experiment_id], *conditions):
+        return run
+    raise TrackingError(f"search '{study}' has no trial {number} in MLflow store {store.address}")
+
+
+def _worth(run: Run) -> tuple[bool, int]:
+    """Of one candidate's trials the latest complete one stands for it."""
+    return run.data.tags.get("autokd.state") == "complete", run.info.start_time
+
+
+def _describe(run: Run) -> str:
+    tags = run.data.tags
+    accuracy = run.data.metrics.get("val/accuracy")
+    parts = [tags.get("autokd.student", "unknown student"), tags.get("autokd.state", "unfinished")]
+    parts += [] if accuracy is None else [f"val accuracy {accuracy:.4f}"]
+    return f"trial {tags['autokd.trial']} of search {tags['autokd.study']} ({', '.join(parts)})"

@@ -1,0 +1,108 @@
+"""The front in MLflow: tags and colours of trials, test figures, the parent's metrics and report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from autokd.records import FrontMember, SearchInfo, TrialResult
+from autokd.tracking.front_report import front_markdown
+from autokd.tracking.runs import log_values
+from autokd.tracking.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities import Run
+
+FRONT_COLOUR = "#d62728"
+OTHER_COLOUR = "#b5b5b5"
+RANK_TAG = "autokd.pareto_rank"
+
+
+def mark_front(store: Store, front: Sequence[FrontMember], written: Mapping[int, Run]) -> None:
+    """Charts take a point's colour from its run; trials that have left the front lose theirs."""
+    members = {member.number: member for member in front}
+    for number, run in written.items():
+        member = members.get(number)
+        tags = {
+            "autokd.pareto": "true" if member else "false",
+            "mlflow.runColor": FRONT_COLOUR if member else OTHER_COLOUR,
+        }
+        metrics = {}
+        if member:
+            tags[RANK_TAG] = str(member.rank)
+            metrics = {f"test/{name}": value for name, value in member.test.items()}
+        elif RANK_TAG in run.data.tags:
+            store.client.delete_tag(run.info.run_id, RANK_TAG)
+        if metrics or tags.items() - run.data.tags.items():
+            log_values(store, run, metrics, tags=tags)
+
+
+def log_front_metrics(
+    store: Store,
+    run_id: str,
+    info: SearchInfo,
+    front: Sequence[FrontMember],
+    trials: Sequence[TrialResult],
+    *,
+    hypervolume: float,
+) -> None:
+    """Hypervolume by the number of trials; the front's accuracy and first cost by rank."""
+    from mlflow.entities import Metric
+
+    totals = {"hypervolume": hypervolume, "front/size": float(len(front))}
+    log_values(store, store.client.get_run(run_id), totals, step=len(trials))
+    results = {result.number: result for result in trials}
+    cost_name = info.objectives[1]
+    points: list[tuple[str, float, int]] = []
+    for member in sorted(front, key=lambda member: member.rank):
+        result = results[member.number]
+        cost = getattr(result.cost, cost_name, None)
+        points.append(("front/accuracy", float(result.val["accuracy"]), member.rank))
+        points += [] if cost is None else [(f"front/{cost_name}", float(cost), member.rank)]
+    if points and set(points) != _latest_front(store, run_id, cost_name):
+        now = int(time.time() * 1000)
+        metrics = [Metric(key, value, now, rank) for key, value, rank in points]
+        store.client.log_batch(run_id, metrics=metrics)
+
+
+def log_report(
+    store: Store,
+    run_id: str,
+    front: Sequence[FrontMember],
+    trials: Sequence[TrialResult],
+    written: Mapping[int, Run],
+    *,
+    summary: str,
+    html: str,
+    frame: pd.DataFrame,
+) -> None:
+    """Files replace those of an earlier finish."""
+    pages = {
+        number: f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+        for number, run in written.items()
+    }
+    results = {result.number: result for result in trials}
+    texts = {
+        "report.md": front_markdown(front, results, pages, summary=summary),
+        "pareto.html": html,
+        "front.csv": frame.to_csv(index=False),
+        "front.json": frame.to_json(orient="split", index=False),
+    }
+    for name, text in texts.items():
+        store.client.log_text(run_id, text, f"report/{name}")
+    # Lets the interface show the JSON file as a table that can be sorted.
+    table = '[{"path": "report/front.json", "type": "table"}]'
+    store.client.set_tag(run_id, "mlflow.loggedArtifacts", table)
+
+
+def _latest_front(store: Store, run_id: str, cost_name: str) -> set[tuple[str, float, int]]:
+    """What the last finish wrote; all its points carry one time."""
+    history = [
+        metric
+        for key in ("front/accuracy", f"front/{cost_name}")
+        for metric in store.client.get_metric_history(run_id, key)
+    ]
+    newest = max((metric.timestamp for metric in history), default=0)
+    return {(m.key, m.value, m.step) for m in history if m.timestamp == newest}

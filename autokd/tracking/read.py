@@ -1,0 +1,213 @@
+"""Reads searches back from the store alone."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autokd.errors import TrackingError, nearest_name
+from autokd.records import COSTS, Budget, Candidate
+from autokd.tracking.store import Store, one_line_errors, tag_is
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities import Run
+
+COLUMNS = (
+    "number",
+    "run_id",
+    "state",
+    "control",
+    "reason",
+    "candidate",
+    "student",
+    "stages",
+    "val_accuracy",
+    "test_accuracy",
+    *COSTS,
+    "front_rank",
+    "seconds",
+)
+_INTEGERS = ("number", "macs", "params", "size_bytes", "front_rank")
+_TEXTS = ("run_id", "state", "control", "reason", "candidate", "student", "stages")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyEntry:
+    """A search in a list of searches."""
+
+    study: str
+    experiment: str  # its name
+    run_id: str
+    status: str  # RUNNING, FINISHED, KILLED or FAILED
+    begun: datetime  # when it was begun, or begun again, last; UTC
+    teacher: str
+    data: str
+    hypervolume: float | None  # None: not finished
+    front_size: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredStudy:
+    """A search and its trials, as the store has them."""
+
+    study: str
+    run_id: str
+    experiment_id: str
+    status: str
+    seed: int
+    objectives: tuple[str, ...]
+    budget: Budget
+    teacher: Mapping[str, Any]  # name, hash, source, val_accuracy and the costs that were measured
+    data: Mapping[str, Any]  # name, hash, source, classes, train_count, val_count, test_count
+    hypervolume: float | None
+    config: str  # the search file
+    trials: pd.DataFrame  # COLUMNS, by number; a missing value where a trial has none
+
+
+def list_studies(store: Store) -> tuple[StudyEntry, ...]:
+    """Every search of the store, latest first."""
+    with one_line_errors(store):
+        names = {
+            experiment_id: store.client.get_experiment(experiment_id).name
+            for experiment_id in store.experiment_ids()
+        }
+        return tuple(_entry(run, names[run.info.experiment_id]) for run in _parents(store))
+
+
+def read_study(store: Store, study: str | None) -> StoredStudy:
+    """One search by its name, or the latest. Raises TrackingError that names the known ones."""
+    with one_line_errors(store):
+        run = find_parent(store, study)
+        conditions = (
+            tag_is("autokd.study", run.data.tags["autokd.study"]),
+            tag_is("autokd.kind", "trial"),
+        )
+        children = list(store.runs([run.info.experiment_id], *conditions))
+        config = read_text(store, run.info.run_id, "search.yaml")
+    params, metrics = run.data.params, run.data.metrics
+    return StoredStudy(
+        study=run.data.tags["autokd.study"],
+        run_id=run.info.run_id,
+        experiment_id=run.info.experiment_id,
+        status=run.info.status,
+        seed=int(params["seed"]),
+        objectives=tuple(params["objectives"].split()),
+        budget=Budget(**{name: float(v) for name, v in _below(params, "budget.").items()}),
+        teacher={"name": params["teacher"]}
+        | _below(params, "teacher.")
+        | {key: _number(key, v) for key, v in _below(metrics, "teacher/").items()},
+        data={"name": params["data"]}
+        | {key: _count(key, v) for key, v in _below(params, "data.").items()},
+        hypervolume=metrics.get("hypervolume"),
+        config=config,
+        trials=_frame(children),
+    )
+
+
+def read_text(store: Store, run_id: str, path: str) -> str:
+    """A text artifact of a run."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = store.client.download_artifacts(run_id, path, folder)
+        return Path(copy).read_text(encoding="utf-8")
+
+
+def find_parent(store: Store, study: str | None) -> Run:
+    """A search's own run; the latest's when no name is given."""
+    parents = _parents(store)
+    if not parents:
+        raise TrackingError(
+            f"MLflow store {store.address} holds no search yet; run `autokd search` first"
+        )
+    if study is None:
+        return parents[0]
+    for run in parents:
+        if run.data.tags["autokd.study"] == study:
+            return run
+    known = [run.data.tags["autokd.study"] for run in parents]
+    raise TrackingError(
+        f"unknown search '{study}'; known searches: {', '.join(known)}.{nearest_name(study, known)}"
+    )
+
+
+def _parents(store: Store) -> list[Run]:
+    found = store.runs(store.experiment_ids(), tag_is("autokd.kind", "study"))
+    return sorted(found, key=_begun_ms, reverse=True)
+
+
+def _entry(run: Run, experiment: str) -> StudyEntry:
+    size = run.data.metrics.get("front/size")
+    return StudyEntry(
+        study=run.data.tags["autokd.study"],
+        experiment=experiment,
+        run_id=run.info.run_id,
+        status=run.info.status,
+        begun=datetime.fromtimestamp(_begun_ms(run) / 1000, tz=UTC),
+        teacher=run.data.params.get("teacher", ""),
+        data=run.data.params.get("data", ""),
+        hypervolume=run.data.metrics.get("hypervolume"),
+        front_size=None if size is None else int(size),
+    )
+
+
+def _begun_ms(run: Run) -> int:
+    return int(run.data.tags.get("autokd.begun_ms", run.info.start_time))
+
+
+def _frame(children: Iterable[Run]) -> pd.DataFrame:
+    import pandas as pd
+
+    by_number = {row["number"]: row for row in map(_row, children)}
+    rows = [by_number[number] for number in sorted(by_number)]
+    columns = {}
+    for name in COLUMNS:
+        kind: Any = "Int64" if name in _INTEGERS else "object" if name in _TEXTS else "float64"
+        columns[name] = pd.Series([row[name] for row in rows], dtype=kind)
+    return pd.DataFrame(columns)
+
+
+def _row(run: Run) -> dict[str, Any]:
+    tags, metrics = run.data.tags, run.data.metrics
+    rank = tags.get("autokd.pareto_rank")
+    row: dict[str, Any] = {
+        "number": int(tags["autokd.trial"]),
+        "run_id": run.info.run_id,
+        "state": tags.get("autokd.state"),
+        "control": tags.get("autokd.control"),
+        "reason": tags.get("autokd.reason"),
+        "candidate": tags.get("autokd.candidate"),
+        "student": tags.get("autokd.student"),
+        "stages": _stages(run),
+        "val_accuracy": metrics.get("val/accuracy", math.nan),
+        "test_accuracy": metrics.get("test/accuracy", math.nan),
+        "front_rank": None if rank is None else int(rank),
+        "seconds": metrics.get("seconds", math.nan),
+    }
+    for name in COSTS:
+        value = metrics.get(f"cost/{name}")
+        row[name] = None if value is None else _number(name, value)  # None becomes NaN or NA
+    return row
+
+
+def _stages(run: Run) -> str | None:
+    """None for a run that was cut off before its params were written."""
+    if "stages" not in run.data.params:
+        return None
+    return Candidate.from_params(run.data.params).describe_stages()
+
+
+def _below(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
+
+
+def _number(key: str, value: float) -> float | int:
+    return int(value) if key in _INTEGERS else value
+
+
+def _count(key: str, text: str) -> str | int:
+    return int(text) if key == "classes" or key.endswith("_count") else text

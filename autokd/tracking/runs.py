@@ -1,0 +1,141 @@
+"""Single writes to MLflow that change nothing when they are repeated."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from autokd.records import SearchInfo, TrialResult
+from autokd.tracking import study_run, trial_run
+from autokd.tracking.environment import mlflow_failures
+from autokd.tracking.store import Store
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+PARENT_TAG = "mlflow.parentRunId"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a trial's run belongs."""
+
+    study: str
+    experiment_id: str
+    parent_id: str
+
+
+def ensure_experiment(store: Store, info: SearchInfo) -> str:
+    """The id of the task's experiment; made, or brought back when somebody deleted it."""
+    name = study_run.experiment_name(info)
+    location = None  # a server keeps artifacts where it was told to
+    if not store.is_server:
+        location = (store.directory / "mlartifacts" / study_run.artifact_folder(info)).as_uri()
+    experiment = store.client.get_experiment_by_name(name)
+    if experiment is None:
+        try:
+            return str(store.client.create_experiment(name, artifact_location=location))
+        except mlflow_failures():  # another process was faster
+            experiment = store.client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+    if experiment.lifecycle_stage == "deleted":
+        store.client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)
+
+
+def write_trial(store: Store, result: TrialResult, place: Place, existing: Sequence[Run]) -> Run:
+    """The trial's run, complete. `existing` are its runs in the store; all but a complete, equal one go.
+
+    Points of a metric can't be taken back, so what was written half-way is made anew.
+    """
+    record = trial_run.record_hash(result)
+    status = trial_run.STATUS[result.state]
+    kept: Run | None = None
+    for run in existing:
+        if kept is None and run.data.tags.get(trial_run.RECORD_TAG) == record:
+            kept = run
+        else:
+            store.client.delete_run(run.info.run_id)
+    if kept is None:
+        return _create_trial(store, result, place, record)
+    if kept.data.tags.get(PARENT_TAG) != place.parent_id:
+        store.client.set_tag(kept.info.run_id, PARENT_TAG, place.parent_id)
+    if kept.info.status != status:
+        store.client.set_terminated(kept.info.run_id, status)
+    return kept
+
+
+def log_values(
+    store: Store,
+    run: Run,
+    metrics: Mapping[str, float],
+    *,
+    params: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+    step: int = 0,
+) -> None:
+    """One request; metrics whose latest value is the same already are left out, so that no point doubles."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    now = int(time.time() * 1000)
+    old_metrics, old_tags = run.data.metrics, run.data.tags
+    store.client.log_batch(
+        run.info.run_id,
+        metrics=[
+            Metric(key, float(value), now, step)
+            for key, value in metrics.items()
+            if math.isfinite(value) and old_metrics.get(key) != value
+        ],
+        params=[Param(key, value) for key, value in (params or {}).items()],
+        tags=[RunTag(key, v) for key, v in (tags or {}).items() if old_tags.get(key) != v],
+    )
+
+
+def log_dataset(store: Store, run_id: str, info: SearchInfo) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    dataset = Dataset(**study_run.dataset_record(info))
+    context = InputTag("mlflow.data.context", "train, val and test")
+    store.client.log_inputs(run_id, datasets=[DatasetInput(dataset, [context])])
+
+
+def time_tag() -> dict[str, str]:
+    """When a search was begun, or begun again, last; orders searches from the latest."""
+    return {"autokd.begun_ms": str(int(time.time() * 1000))}
+
+
+def _create_trial(store: Store, result: TrialResult, place: Place, record: str) -> Run:
+    from mlflow.entities import Metric, Param
+
+    start = int((time.time() - _finite(result.seconds)) * 1000)
+    tags = {PARENT_TAG: place.parent_id, "autokd.study": place.study}
+    run = store.client.create_run(
+        place.experiment_id,
+        start_time=start,
+        tags=tags | trial_run.trial_tags(result),
+        run_name=trial_run.run_name(result),
+    )
+    run_id = run.info.run_id
+    store.client.log_batch(
+        run_id,
+        params=[Param(key, value) for key, value in trial_run.trial_params(result).items()],
+        metrics=[
+            Metric(point.key, point.value, start + int(point.seconds * 1000), point.step)
+            for point in trial_run.trial_points(result)
+        ],
+    )
+    for path in trial_run.trial_files(result):
+        store.client.log_artifact(run_id, str(path))
+    for name, text in trial_run.long_texts(result).items():
+        store.client.log_text(run_id, text, name)
+    store.client.set_tag(run_id, trial_run.RECORD_TAG, record)
+    store.client.set_terminated(run_id, trial_run.STATUS[result.state])
+    return run
+
+
+def _finite(seconds: float) -> float:
+    return seconds if math.isfinite(seconds) else 0.0

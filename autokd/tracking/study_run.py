@@ -1,0 +1,126 @@
+"""What the parent run of a search holds: tags, params, metrics, its data set and its notes, as plain values."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from autokd.quantities import format_bytes, format_count
+from autokd.records import COSTS, SearchInfo
+from autokd.tracking.view import view_key
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Places in MLflow's interface, to be put behind its address and a slash."""
+
+    view: str  # the chart page of the search's complete trials
+    run: str  # the search's own page: note, report, params
+
+
+def make_links(study: str, experiment_id: str, run_id: str) -> Links:
+    page = f"#/experiments/{experiment_id}/runs"
+    # Without the work flow named, MLflow opens an empty page about language models.
+    mode = "?workflowType=machine_learning&compareRunsMode=CHART"
+    return Links(
+        view=f"{page}{mode}&viewStateShareKey={view_key(study)}",
+        run=f"{page}/{run_id}",
+    )
+
+
+def experiment_name(info: SearchInfo) -> str:
+    """One task, one experiment: searches from one teacher on one data set stand side by side."""
+    return f"autokd/{info.data.name}-from-{info.teacher.name}"
+
+
+def artifact_folder(info: SearchInfo) -> str:
+    name = experiment_name(info).removeprefix("autokd/")
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+
+
+def study_tags(
+    info: SearchInfo, *, versions: Mapping[str, str], git_commit: str | None, command: str | None
+) -> dict[str, str]:
+    """Versions are tags, not params: they may change before a search goes on."""
+    tags = {
+        "autokd.kind": "study",
+        "autokd.study": info.study,
+        "autokd.fingerprint": info.fingerprint,
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": command or "autokd search",
+    }
+    tags |= {f"autokd.version.{name}": version for name, version in versions.items()}
+    return tags | ({"mlflow.source.git.commit": git_commit} if git_commit else {})
+
+
+def study_params(info: SearchInfo) -> dict[str, str]:
+    params = {
+        "teacher": info.teacher.name,
+        "teacher.hash": info.teacher.hash,
+        "teacher.source": info.teacher.source,
+        "data": info.data.name,
+        "data.hash": info.data.hash,
+        "data.source": info.data.source,
+        "data.classes": str(len(info.data.class_names)),
+        "data.train_count": str(info.data.train_count),
+        "data.val_count": str(info.data.val_count),
+        "data.test_count": str(info.data.test_count),
+        "objectives": " ".join(info.objectives),
+        "seed": str(info.seed),
+    }
+    return params | {f"budget.{name}": repr(limit) for name, limit in info.budget.limits.items()}
+
+
+def teacher_metrics(info: SearchInfo) -> dict[str, float]:
+    metrics = {"teacher/val_accuracy": info.teacher.val_accuracy}
+    for name in COSTS:
+        value = getattr(info.teacher.cost, name)
+        metrics |= {f"teacher/{name}": float(value)} if value is not None else {}
+    return metrics
+
+
+def dataset_record(info: SearchInfo) -> dict[str, str]:
+    """The arguments of mlflow.entities.Dataset."""
+    data = info.data
+    remote = data.source.startswith(("http://", "https://"))
+    splits = {"train": data.train_count, "val": data.val_count, "test": data.test_count}
+    return {
+        "name": data.name[:500],
+        "digest": data.hash[:36],
+        "source_type": "http" if remote else "local",
+        "source": json.dumps({"url" if remote else "uri": data.source}),
+        "profile": json.dumps({"num_rows": sum(splits.values())} | splits),
+    }
+
+
+def begin_note(info: SearchInfo, links: Links) -> str:
+    teacher, data = info.teacher, info.data
+    return "\n\n".join(
+        [
+            f"Students of **{teacher.name}** ({teacher.val_accuracy:.1%} on val, "
+            f"{format_count(teacher.cost.macs)} MACs) on **{data.name}** "
+            f"({data.train_count} training images). {_budget(info)}",
+            f"[Chart of the trials]({links.view})",
+        ]
+    )
+
+
+def finish_note(summary: str, links: Links) -> str:
+    """MLflow shows three lines of a note before it is unfolded."""
+    report = f"{links.run}/artifacts/report/report.md"
+    return f"{summary.strip()}\n\n[Chart of the front]({links.view}) · [Report]({report})"
+
+
+def _budget(info: SearchInfo) -> str:
+    limits = [_limit(name, limit) for name, limit in info.budget.limits.items()]
+    return f"Budget: {', '.join(limits)}." if limits else "No budget."
+
+
+def _limit(name: str, limit: float) -> str:
+    if name == "size_bytes":
+        return f"size ≤ {format_bytes(limit)}"
+    if name == "latency_ms":
+        return f"latency ≤ {limit:g} ms"
+    return f"{name} ≤ {format_count(limit)}"

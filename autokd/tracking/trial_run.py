@@ -1,0 +1,121 @@
+"""What the run of one trial holds: tags, params, metrics and files, as plain values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from autokd.records import COSTS, StudentSpec, TrialResult
+
+REASON_LENGTH = 2000  # characters; MLflow cuts tags in silence where they pass its limit
+FILES = ("best.safetensors", "last.safetensors", "candidate.yaml")
+STATUS = {"complete": "FINISHED", "stopped": "KILLED", "rejected": "KILLED", "failed": "FAILED"}
+RECORD_TAG = "autokd.record"  # written last: a run without it was cut off half-way
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One value of a metric. Times count from the trial's start."""
+
+    key: str
+    value: float
+    step: int
+    seconds: float
+
+
+def describe_student(spec: StudentSpec) -> str:
+    """``resnet width=16 depth=1``"""
+    return " ".join([spec.model, *(f"{key}={value}" for key, value in spec.arguments.items())])
+
+
+def record_hash(result: TrialResult) -> str:
+    """Of all that a run shows of a result: equal hashes need no second writing."""
+    record = asdict(result) | {"folder": None}
+    text = json.dumps(record, sort_keys=True, default=list)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def run_name(result: TrialResult) -> str:
+    return f"trial-{result.number:04d}"
+
+
+def trial_tags(result: TrialResult) -> dict[str, str]:
+    """Without the record's hash, which is written last."""
+    dropped = sorted({point.key for point in _points(result) if not math.isfinite(point.value)})
+    tags = {
+        "autokd.kind": "trial",
+        "autokd.trial": str(result.number),
+        "autokd.state": result.state,
+        "autokd.candidate": result.candidate.hash,
+        "autokd.student": describe_student(result.candidate.student),
+        "autokd.pareto": "false",
+        "mlflow.note.content": _note(result),
+    }
+    if result.control is not None:
+        tags["autokd.control"] = _cut(result.control)
+    if result.reason is not None:
+        tags["autokd.reason"] = _cut(result.reason)
+    if dropped:
+        tags["autokd.not_finite"] = " ".join(dropped)
+    return tags
+
+
+def trial_params(result: TrialResult) -> dict[str, str]:
+    """`Candidate.from_params` gives the candidate back."""
+    return result.candidate.to_params() | {
+        "seed": str(result.seed),
+        "threads": str(result.threads),
+    }
+
+
+def trial_points(result: TrialResult) -> list[Point]:
+    """Curves and final values that are finite numbers."""
+    return [point for point in _points(result) if math.isfinite(point.value)]
+
+
+def trial_files(result: TrialResult) -> list[Path]:
+    if result.folder is None:
+        return []
+    return [path for name in FILES if (path := Path(result.folder) / name).is_file()]
+
+
+def long_texts(result: TrialResult) -> dict[str, str]:
+    """What a tag could not hold: file name -> the whole text."""
+    if result.reason is None or len(result.reason) <= REASON_LENGTH:
+        return {}
+    return {"reason.txt": result.reason}
+
+
+def _points(result: TrialResult) -> Iterator[Point]:
+    seconds = 0.0
+    for step, epoch in enumerate(result.history, start=1):
+        seconds += epoch.seconds if math.isfinite(epoch.seconds) else 0.0
+        yield Point("train/loss", epoch.train_loss, step, seconds)
+        yield Point("train/learning_rate", epoch.learning_rate, step, seconds)
+        yield Point("val/epoch_accuracy", epoch.val_accuracy, step, seconds)
+        yield Point("val/epoch_loss", epoch.val_loss, step, seconds)
+    final = {f"val/{name}": value for name, value in result.val.items()}
+    for name in COSTS if result.cost else ():
+        value = getattr(result.cost, name)
+        final |= {f"cost/{name}": value} if value is not None else {}
+    final |= {f"excess/{name}": value for name, value in result.excess.items()}
+    for key, value in (final | {"seconds": result.seconds}).items():
+        yield Point(key, float(value), 0, max(seconds, 0.0))
+
+
+def _note(result: TrialResult) -> str:
+    lines = [
+        f"**{result.state}** · {describe_student(result.candidate.student)} · "
+        f"{result.candidate.describe_stages()}"
+    ]
+    lines += [f"Control: {_cut(result.control)}"] if result.control else []
+    lines += [f"Reason: {_cut(result.reason)}"] if result.reason else []
+    return "\n\n".join(lines)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= REASON_LENGTH else f"{text[: REASON_LENGTH - 1]}…"

@@ -1,0 +1,147 @@
+"""The chart page that a search's link opens. MLflow keeps such pages in an undocumented format, so nothing depends on it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import time
+import zlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from autokd.records import SearchInfo, TrialResult
+from autokd.tracking.environment import first_line, mlflow_failures
+from autokd.tracking.store import Store, tag_is
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+TAG_PREFIX = "mlflow.sharedViewState."
+KEY_PREFIX = "autokd-"
+MOST_VIEWS = 30  # of an experiment; the interface stops at 40, and people save some too
+MOST_CHARACTERS = 20_000  # of a view's tag
+# Axes of the parallel coordinates while nothing is known about which parameters vary.
+FIRST_AXES = (
+    "student.student.model",
+    "student.training.learning_rate",
+    "student.temperature",
+)
+MOST_AXES = 6
+# Never axes: the same as another one, or not chosen by the search.
+NOT_AXES = ("stages", "seed", "threads")
+
+_log = logging.getLogger(__name__)
+
+
+def view_key(study: str) -> str:
+    return KEY_PREFIX + hashlib.sha256(study.encode()).hexdigest()[:12]
+
+
+def save_view(
+    store: Store, experiment_id: str, info: SearchInfo, trials: Sequence[TrialResult] = ()
+) -> None:
+    """Best effort: without it the link opens MLflow's default page."""
+    state = front_view(info, trials)
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+    now = int(time.time() * 1000)
+    view = {"name": f"Front of {info.study}", "createdAt": now, "updatedAt": now}
+    text = json.dumps(view | {"state": f"deflate;{packed}"})
+    try:
+        if len(text) > MOST_CHARACTERS:
+            raise OSError(f"the view takes {len(text)} characters")
+        _forget_oldest(store.client, experiment_id)
+        store.client.set_experiment_tag(experiment_id, TAG_PREFIX + view_key(info.study), text)
+    except mlflow_failures() as error:
+        _log.warning("the chart page was not saved in MLflow: %s", first_line(error))
+
+
+def front_view(info: SearchInfo, trials: Sequence[TrialResult]) -> dict[str, Any]:
+    """Accuracy against each cost, and parameters as parallel coordinates, of a search's complete trials."""
+    costs = [f"cost/{name}" for name in info.objectives[1:]]
+    axes = varying_params(trials) or list(FIRST_AXES)
+    kept = [tag_is("autokd.study", info.study), tag_is("autokd.kind", "trial")]
+    charts = [_scatter(info.study, cost) for cost in costs]
+    charts.append(
+        _chart("PARALLEL", "axes", "What the trials have in common")
+        | {"selectedParams": axes, "selectedMetrics": [*costs, "val/accuracy"], "showAllRuns": True}
+    )
+    section = {"uuid": "autokd", "name": f"Search {info.study}", "display": True}
+    return {
+        "searchFilter": " and ".join([*kept, tag_is("autokd.state", "complete")]),
+        # Charts draw the first hundred rows alone: the front comes first.
+        "orderByKey": "tags.`autokd.pareto`",
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": [f"metrics.`{key}`" for key in ("val/accuracy", *costs, "test/accuracy")]
+        + ["tags.`autokd.student`", "tags.`autokd.pareto_rank`", "tags.`autokd.control`"],
+        "columnOrder": [],
+        "columnWidths": {},
+        "runsHiddenMode": "SHOW_ALL",
+        "compareRunCharts": charts,
+        "compareRunSections": [
+            section | {"isReordered": False, "deleted": False, "isGenerated": False}
+        ],
+        "viewMaximized": False,
+        "runListHidden": False,
+        "isAccordionReordered": False,
+        "useGroupedValuesInCharts": False,
+        "hideEmptyCharts": True,
+        "groupBy": None,
+        "groupsExpanded": {},
+        "globalLineChartConfig": {
+            "xAxisKey": "step",
+            "lineSmoothness": 0,
+            "selectedXAxisMetricKey": "",
+        },
+    }
+
+
+def varying_params(trials: Sequence[TrialResult]) -> list[str]:
+    """Parameters that every complete trial has and that differ between them, the likely most telling first."""
+    params = [t.candidate.to_params() for t in trials if t.state == "complete"]
+    if not params:
+        return []
+    shared = [key for key in params[0] if all(key in other for other in params)]
+    varying = [
+        key for key in shared if key not in NOT_AXES and len({other[key] for other in params}) > 1
+    ]
+    return sorted(varying, key=_priority)[:MOST_AXES]
+
+
+def _priority(key: str) -> tuple[int, str]:
+    wanted = (".student.model", ".learning_rate", ".temperature", ".loss_weights.", ".arguments.")
+    rank = next((n for n, part in enumerate(wanted) if part in key), len(wanted))
+    return (rank + 10 * (not key.startswith("student.")), key)
+
+
+def _scatter(study: str, cost: str) -> dict[str, Any]:
+    return _chart("SCATTER", cost.replace("/", "-"), f"{study}: accuracy and {cost}") | {
+        "xaxis": {"key": cost, "type": "METRIC"},
+        "yaxis": {"key": "val/accuracy", "type": "METRIC"},
+    }
+
+
+def _chart(kind: str, name: str, title: str) -> dict[str, Any]:
+    return {
+        "uuid": f"autokd-{name}",
+        "type": kind,
+        "runsCountToCompare": 500,
+        "metricSectionId": "autokd",
+        "deleted": False,
+        "isGenerated": False,
+        "displayName": title,
+    }
+
+
+def _forget_oldest(client: MlflowClient, experiment_id: str) -> None:
+    """Views of other people, and everything that is not ours, stay."""
+    tags = client.get_experiment(experiment_id).tags
+    ours = {tag: text for tag, text in tags.items() if tag.startswith(TAG_PREFIX + KEY_PREFIX)}
+    by_age = sorted(ours, key=lambda tag: json.loads(ours[tag]).get("updatedAt", 0))
+    for tag in by_age[: max(0, len(by_age) - MOST_VIEWS + 1)]:
+        client.delete_experiment_tag(experiment_id, tag)

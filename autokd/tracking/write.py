@@ -1,0 +1,206 @@
+"""Writes one search into a store. Every write may be repeated; none stops a search that runs."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from autokd.errors import TrackingError
+from autokd.records import FrontMember, SearchInfo, TrialResult
+from autokd.tracking import front_run, runs, study_run
+from autokd.tracking.environment import first_line, mlflow_failures
+from autokd.tracking.store import Store, one_line_errors, tag_is
+from autokd.tracking.study_run import Links
+from autokd.tracking.view import save_view
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities import Run
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    info: SearchInfo
+    experiment_id: str
+    run_id: str
+
+
+class Tracker:
+    """The mirror of one search. Used by the driver alone, from one thread."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._begun: _Search | None = None
+        self._waiting: dict[int, TrialResult] = {}
+        self._warned = False
+
+    @property
+    def pending(self) -> int:
+        """How many trials the store does not have yet."""
+        return len(self._waiting)
+
+    def begin(
+        self,
+        info: SearchInfo,
+        *,
+        versions: Mapping[str, str],
+        git_commit: str | None,
+        command: str | None,
+    ) -> str:
+        """Create the search's run, or find it and open it again; returns its id."""
+        tags = study_run.study_tags(info, versions=versions, git_commit=git_commit, command=command)
+        with one_line_errors(self._store):
+            experiment_id = runs.ensure_experiment(self._store, info)
+            run = self._find_study(info)
+            if run is None:
+                run = self._store.client.create_run(experiment_id, run_name=info.study, tags=tags)
+            else:
+                self._store.client.update_run(run.info.run_id, status="RUNNING")
+            self._begun = _Search(info, run.info.experiment_id, run.info.run_id)
+            self._describe_study(run, tags)
+            for orphan in self._children():
+                if orphan.info.status == "RUNNING":
+                    self._store.client.set_terminated(orphan.info.run_id, "KILLED")
+        save_view(self._store, run.info.experiment_id, info)
+        return str(run.info.run_id)
+
+    def log_trial(self, result: TrialResult) -> None:
+        """Write a trial's run. What the store can't take now waits, and is tried again with the next one."""
+        self._waiting = {result.number: result} | self._waiting
+        self._waiting[result.number] = result
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits; stop at the first failure, which goes to the end of the queue."""
+        if self._waiting and not self._store.answers():
+            self._warn("it does not answer")
+            return
+        for number, result in list(self._waiting.items()):
+            try:
+                runs.write_trial(
+                    self._store, result, self._place, self._children(str(result.number))
+                )
+            except mlflow_failures() as error:
+                self._waiting[number] = self._waiting.pop(number)
+                self._warn(first_line(error))
+                return
+            del self._waiting[number]
+        self._warned = False
+
+    def finish(
+        self,
+        front: Sequence[FrontMember],
+        trials: Sequence[TrialResult],
+        *,
+        hypervolume: float,
+        summary: str,
+        html: str,
+        frame: pd.DataFrame,
+    ) -> None:
+        """Mark the front, write the report and close the run. Raises TrackingError when the store is away.
+
+        `frame` is the front's table. A search may be finished again: only what changed is written.
+        """
+        search, store, links = self._search, self._store, self.links()
+        if not store.answers():
+            raise TrackingError(
+                f"MLflow store {store.address} does not answer: {self.pending} trials and the front "
+                "are missing there; run the same command again when it is back"
+            )
+        with one_line_errors(store):
+            found = defaultdict(list)
+            for run in self._children():
+                found[run.data.tags.get("autokd.trial", "")].append(run)
+            written = {
+                t.number: runs.write_trial(store, t, self._place, found[str(t.number)])
+                for t in trials
+            }
+            self._waiting.clear()
+            front_run.mark_front(store, front, written)
+            front_run.log_front_metrics(
+                store, search.run_id, search.info, front, trials, hypervolume=hypervolume
+            )
+            front_run.log_report(
+                store,
+                search.run_id,
+                front,
+                trials,
+                written,
+                summary=summary,
+                html=html,
+                frame=frame,
+            )
+            note = study_run.finish_note(summary, links)
+            store.client.set_tag(search.run_id, "mlflow.note.content", note)
+            store.client.set_terminated(search.run_id, "FINISHED")
+        save_view(store, search.experiment_id, search.info, trials)
+
+    def interrupt(self) -> None:
+        """Mark the search as stopped by its user. Never raises: the user is leaving."""
+        if self._begun is None or not self._store.answers():
+            return
+        self.flush()
+        try:
+            self._store.client.set_terminated(self._begun.run_id, "KILLED")
+        except mlflow_failures() as error:
+            self._warn(first_line(error))
+
+    def links(self) -> Links:
+        search = self._search
+        return study_run.make_links(search.info.study, search.experiment_id, search.run_id)
+
+    @property
+    def _search(self) -> _Search:
+        if self._begun is None:
+            raise RuntimeError("call begin() first")
+        return self._begun
+
+    @property
+    def _place(self) -> runs.Place:
+        search = self._search
+        return runs.Place(search.info.study, search.experiment_id, search.run_id)
+
+    def _find_study(self, info: SearchInfo) -> Run | None:
+        conditions = (tag_is("autokd.kind", "study"), tag_is("autokd.study", info.study))
+        for run in self._store.runs(self._store.experiment_ids(), *conditions):
+            if run.data.tags.get("autokd.fingerprint") != info.fingerprint:
+                raise TrackingError(
+                    f"MLflow store {self._store.address} has a search named '{info.study}' with "
+                    "other settings; give this one another name"
+                )
+            return run
+        return None
+
+    def _describe_study(self, run: Run, tags: Mapping[str, str]) -> None:
+        client, search = self._store.client, self._search
+        links = self.links()
+        note = {"mlflow.note.content": study_run.begin_note(search.info, links)}
+        tags = dict(tags) | runs.time_tag() | note
+        params = study_run.study_params(search.info)
+        new = {key: value for key, value in params.items() if key not in run.data.params}
+        runs.log_values(
+            self._store, run, study_run.teacher_metrics(search.info), params=new, tags=tags
+        )
+        if not (run.inputs and run.inputs.dataset_inputs):
+            runs.log_dataset(self._store, search.run_id, search.info)
+        client.log_text(search.run_id, search.info.config, "search.yaml")
+
+    def _children(self, number: str | None = None) -> list[Run]:
+        search = self._search
+        conditions = [tag_is("autokd.study", search.info.study), tag_is("autokd.kind", "trial")]
+        conditions += [] if number is None else [tag_is("autokd.trial", number)]
+        return list(self._store.runs([search.experiment_id], *conditions))
+
+    def _warn(self, reason: str) -> None:
+        if not self._warned:
+            _log.warning(
+                "MLflow store %s: %s; the search goes on, its trials wait and are written later",
+                self._store.address,
+                reason,
+            )
+        self._warned = True
