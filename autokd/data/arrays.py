@@ -74,8 +74,8 @@ def read_npz(config: DataConfig, cache: Path) -> StoredSet:  # noqa: ARG001 - on
 
 def _load_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from None
     except (ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:

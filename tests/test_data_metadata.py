@@ -1,0 +1,119 @@
+"""Metadata: joined by number or file name; what does not join is counted, never dropped in silence."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from autokd.config import MetadataConfig
+from autokd.data.images import ArrayReader
+from autokd.data.metadata import number_clusters, read_metadata
+from autokd.data.stored_set import StoredSet
+from autokd.errors import ConfigError, DataError
+
+FILES = ("cat/1.png", "cat/2.png", "dog/3.png", "dog/4.png")
+
+
+def make_set(*, files=None, columns=None):
+    import torch
+
+    return StoredSet(
+        name="four",
+        reader=ArrayReader(torch.zeros(4, 1, 8, 8, dtype=torch.uint8)),
+        labels=np.array([0, 0, 1, 1]),
+        class_names=("cat", "dog"),
+        channels=1,
+        image_size=8,
+        files=files,
+        columns=columns,
+    )
+
+
+def read(tmp_path, text, *, files=None, columns=None, **config):
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    stored = make_set(files=files, columns=columns)
+    return read_metadata(MetadataConfig(path=path, **config), stored)
+
+
+def test_rows_are_joined_by_number_in_any_order(tmp_path):
+    table, note = read(tmp_path, "index,who\n3,d\n1,b\n0,a\n2,c\n")
+    assert table["who"].tolist() == ["a", "b", "c", "d"]
+    assert note is None
+
+
+@pytest.mark.parametrize("keep", ["cat/1.png", "1.png"])
+def test_rows_are_joined_by_the_name_below_the_root_or_the_last_part(tmp_path, keep):
+    names = FILES if "/" in keep else [name.split("/")[1] for name in FILES]
+    text = "file,who\n" + "".join(f"{n},{w}\n" for n, w in zip(names, "abcd", strict=True))
+    table, note = read(tmp_path, text, files=FILES, key="file")
+    assert table["who"].tolist() == ["a", "b", "c", "d"]
+    assert note is None
+
+
+def test_what_does_not_join_is_missing_noted_and_logged(tmp_path, caplog):
+    caplog.set_level(logging.WARNING)
+    table, note = read(tmp_path, "index,who\n0,a\n3,d\n9,z\n")
+    assert table["who"].isna().tolist() == [False, True, True, False]
+    assert "2 of 4 images have a row; 2 have none, and 1 rows name no image" in note
+    assert note in caplog.text
+
+
+def test_columns_of_the_set_stand_beside_those_of_the_table(tmp_path):
+    own = pd.DataFrame({"writer": [1, 1, 2, 2]})
+    table, _ = read(tmp_path, "index,who\n0,a\n1,b\n2,c\n3,d\n", columns=own)
+    assert set(table) == {"writer", "index", "who"}
+    alone, note = read_metadata(MetadataConfig(cluster="writer"), make_set(columns=own))
+    assert alone.equals(own)
+    assert note is None
+
+
+def test_images_without_a_cluster_are_clusters_of_their_own():
+    table = pd.DataFrame({"who": ["a", None, "a", None]})
+    numbers = number_clusters(table, "who")
+    assert numbers[0] == numbers[2]
+    assert len(set(numbers)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("name,who\n0,a\n", {}, r"has no column 'index'; it has name, who"),
+        ("index,who\n0,a\n", {"key": "idx"}, r"no column 'idx'.*Did you mean 'index'\?"),
+        ("index,who\n7,a\n", {}, "no row of column 'index' names an image of 'four'; it has '7'"),
+        ("index,who\na,a\n", {}, r"must hold whole numbers, the images' row numbers 0\.\.3"),
+        ("f,who\nno.png,a\n", {"key": "f", "files": FILES}, "it has 'no.png' where 'cat/1.png'"),
+        (
+            "f,who\n1.png,a\n",
+            {"key": "f", "files": ("cat/1.png", "dog/1.png")},
+            "'1.png' is the name of more than one image",
+        ),
+        ("index,who\n0,a\n0,b\n", {}, "'index' names an image twice: 0"),
+        ("index,who\n0,a\n,b\n", {}, "column 'index' is empty in 1 rows"),
+        ("index,who\n", {}, "has no rows"),
+        ("", {}, "is not a CSV table"),
+        ("index,who\n0,a\n", {"groups": ("age",)}, "has no column 'age'; it has index, who"),
+        ("index,who\n0,a\n", {"cluster": "whom"}, r"no column 'whom'.*Did you mean 'who'\?"),
+        (
+            "index,who\n0,a\n",
+            {"columns": pd.DataFrame({"who": [1] * 4})},
+            "column 'who' is also in the set itself",
+        ),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused_with_what_is_there(tmp_path, text, options, message):
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, text, **options)
+
+
+def test_a_missing_table_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"none\.csv: can't be read: No such file"):
+        read_metadata(MetadataConfig(path=tmp_path / "none.csv"), make_set())
+
+
+def test_metadata_without_a_table_needs_a_set_that_brings_columns():
+    with pytest.raises(ConfigError, match=r"data\.metadata\.path is missing"):
+        read_metadata(MetadataConfig(groups=("age",)), make_set())
