@@ -10,6 +10,7 @@ from autokd.records import FrontMember, SearchInfo, TrialResult
 from autokd.tracking.front_report import front_markdown
 from autokd.tracking.runs import log_values
 from autokd.tracking.store import Store
+from autokd.tracking.study_run import run_page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,8 +81,7 @@ def log_report(
 ) -> None:
     """Files replace those of an earlier finish."""
     pages = {
-        number: f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
-        for number, run in written.items()
+        number: run_page(run.info.experiment_id, run.info.run_id) for number, run in written.items()
     }
     results = {result.number: result for result in trials}
     texts = {

@@ -20,14 +20,20 @@ class Links:
     run: str  # the search's own page: note, report, params
 
 
+# Unless told of the work flow, MLflow shows its pages about language models.
+_MODE = "?workflowType=machine_learning"
+
+
 def make_links(study: str, experiment_id: str, run_id: str) -> Links:
     page = f"#/experiments/{experiment_id}/runs"
-    # Without the work flow named, MLflow opens an empty page about language models.
-    mode = "?workflowType=machine_learning&compareRunsMode=CHART"
     return Links(
-        view=f"{page}{mode}&viewStateShareKey={view_key(study)}",
-        run=f"{page}/{run_id}",
+        view=f"{page}{_MODE}&compareRunsMode=CHART&viewStateShareKey={view_key(study)}",
+        run=run_page(experiment_id, run_id),
     )
+
+
+def run_page(experiment_id: str, run_id: str, tab: str = "") -> str:
+    return f"#/experiments/{experiment_id}/runs/{run_id}{tab}{_MODE}"
 
 
 def experiment_name(info: SearchInfo) -> str:
@@ -107,9 +113,8 @@ def begin_note(info: SearchInfo, links: Links) -> str:
     )
 
 
-def finish_note(summary: str, links: Links) -> str:
+def finish_note(summary: str, links: Links, report: str) -> str:
     """MLflow shows three lines of a note before it is unfolded."""
-    report = f"{links.run}/artifacts/report/report.md"
     return f"{summary.strip()}\n\n[Chart of the front]({links.view}) · [Report]({report})"
 
 

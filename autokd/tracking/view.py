@@ -28,7 +28,9 @@ FIRST_AXES = (
     "student.training.learning_rate",
     "student.temperature",
 )
-MOST_AXES = 6
+MOST_AXES = 5
+# MLflow makes one for each first part of a metric's name, with a bar chart a metric: kept, folded up.
+GENERATED_SECTIONS = ("cost", "excess", "test", "train", "val", "Model metrics", "System metrics")
 # Never axes: the same as another one, or not chosen by the search.
 NOT_AXES = ("stages", "seed", "threads")
 
@@ -67,7 +69,6 @@ def front_view(info: SearchInfo, trials: Sequence[TrialResult]) -> dict[str, Any
         _chart("PARALLEL", "axes", "What the trials have in common")
         | {"selectedParams": axes, "selectedMetrics": [*costs, "val/accuracy"], "showAllRuns": True}
     )
-    section = {"uuid": "autokd", "name": f"Search {info.study}", "display": True}
     return {
         "searchFilter": " and ".join([*kept, tag_is("autokd.state", "complete")]),
         # Charts draw the first hundred rows alone: the front comes first.
@@ -84,11 +85,12 @@ def front_view(info: SearchInfo, trials: Sequence[TrialResult]) -> dict[str, Any
         "runsHiddenMode": "SHOW_ALL",
         "compareRunCharts": charts,
         "compareRunSections": [
-            section | {"isReordered": False, "deleted": False, "isGenerated": False}
+            _section("autokd", f"Search {info.study}", shown=True),
+            *(_section(f"autokd-{name}", name, shown=False) for name in GENERATED_SECTIONS),
         ],
         "viewMaximized": False,
         "runListHidden": False,
-        "isAccordionReordered": False,
+        "isAccordionReordered": True,  # or the sections are sorted by name
         "useGroupedValuesInCharts": False,
         "hideEmptyCharts": True,
         "groupBy": None,
@@ -114,9 +116,22 @@ def varying_params(trials: Sequence[TrialResult]) -> list[str]:
 
 
 def _priority(key: str) -> tuple[int, str]:
-    wanted = (".student.model", ".learning_rate", ".temperature", ".loss_weights.", ".arguments.")
+    wanted = (".student.model", ".learning_rate", ".temperature", ".arguments.")
     rank = next((n for n, part in enumerate(wanted) if part in key), len(wanted))
     return (rank + 10 * (not key.startswith("student.")), key)
+
+
+def _section(key: str, name: str, *, shown: bool) -> dict[str, Any]:
+    return {
+        "uuid": key,
+        "name": name,
+        "display": shown,
+        "columns": 1 if shown else 3,
+        "cardHeight": 440 if shown else 360,
+        "isReordered": True,
+        "deleted": False,
+        "isGenerated": not shown,
+    }
 
 
 def _scatter(study: str, cost: str) -> dict[str, Any]:

@@ -106,7 +106,7 @@ class Tracker:
 
         `frame` is the front's table. A search may be finished again: only what changed is written.
         """
-        search, store, links = self._search, self._store, self.links()
+        search, store = self._search, self._store
         if not store.answers():
             raise TrackingError(
                 f"MLflow store {store.address} does not answer: {self.pending} trials and the front "
@@ -135,7 +135,10 @@ class Tracker:
                 html=html,
                 frame=frame,
             )
-            note = study_run.finish_note(summary, links)
+            report = study_run.run_page(
+                search.experiment_id, search.run_id, "/artifacts/report/report.md"
+            )
+            note = study_run.finish_note(summary, self.links(), report)
             store.client.set_tag(search.run_id, "mlflow.note.content", note)
             store.client.set_terminated(search.run_id, "FINISHED")
         save_view(store, search.experiment_id, search.info, trials)
