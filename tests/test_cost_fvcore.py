@@ -11,31 +11,31 @@ from torch import nn
 from autokd.cost import check_counts, count_on_meta, count_with_fvcore
 from autokd.errors import CostError
 
-# Name, image size, keywords. Attention, padding="same", windows, BN on weights, gates, shuffles: one of each.
+# Name, image size, keywords. Attention, padding="same", windows, gates, an LSTM: one of each.
 FAST = [
     ("resnet10t", 32, {}),
     ("mobilenetv3_small_050", 32, {}),
-    ("mobilenetv2_035", 32, {}),
-    ("efficientnet_lite0", 32, {}),
     ("convnext_atto", 32, {}),
-    ("regnetx_002", 32, {}),
-    ("lcnet_035", 32, {}),
-    ("nf_regnet_b0", 32, {}),
     ("deit_tiny_patch16_224", 32, {"img_size": 32, "depth": 2}),
     ("pit_ti_224", 64, {"img_size": 64}),
     ("mobilevit_xxs", 64, {}),
     ("convmixer_768_32", 28, {}),
     ("swin_tiny_patch4_window7_224", 56, {"img_size": 56, "depths": (1, 1, 1, 1)}),
     ("edgenext_xx_small", 64, {}),
-    ("mixer_s32_224", 64, {"img_size": 64}),
-    ("poolformer_s12", 32, {}),
     ("cait_xxs24_224", 32, {"img_size": 32, "depth": 2}),
     ("xcit_nano_12_p16_224", 32, {"img_size": 32, "depth": 2}),
     ("sequencer2d_s", 56, {"layers": (1, 1, 1, 1)}),
-    ("ghostnet_050", 64, {}),
     ("vit_tiny_patch16_224", 32, {"img_size": 32, "patch_size": 4, "depth": 2}),
 ]
 SLOW = [
+    ("lcnet_035", 32, {}),
+    ("mixer_s32_224", 64, {"img_size": 64}),
+    ("mobilenetv2_035", 32, {}),
+    ("efficientnet_lite0", 32, {}),
+    ("regnetx_002", 32, {}),
+    ("nf_regnet_b0", 32, {}),
+    ("poolformer_s12", 32, {}),
+    ("ghostnet_050", 64, {}),
     ("efficientformer_l1", 224, {}),
     ("efficientnet_b0", 224, {}),
     ("mobilenetv4_hybrid_medium", 128, {}),
