@@ -1,0 +1,37 @@
+"""What all tests share: one CPU thread for torch, and an MLflow store without the cost of its migrations."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import torch
+
+from autokd.tracking.store import Store, open_store
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("migrated")
+    open_store(None, directory)
+    return directory / "mlflow.db"
+
+
+@pytest.fixture
+def store_directory(tmp_path: Path, migrated_database: Path) -> Path:
+    """A folder whose store is ready and empty."""
+    with (
+        closing(sqlite3.connect(migrated_database)) as source,
+        closing(sqlite3.connect(tmp_path / "mlflow.db")) as copy,
+    ):
+        source.backup(copy)
+    return tmp_path
+
+
+@pytest.fixture
+def store(store_directory: Path) -> Store:
+    return open_store(None, store_directory)

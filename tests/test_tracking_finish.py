@@ -1,0 +1,138 @@
+"""The finished front in MLflow."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import zlib
+
+import pytest
+from test_tracking_write import FlakyClient
+from tracking_records import begin, finish, make_info, make_result, trial_runs
+
+from autokd.errors import TrackingError
+from autokd.tracking.front_run import FRONT_COLOUR, OTHER_COLOUR
+from autokd.tracking.read import read_text
+from autokd.tracking.store import open_store
+from autokd.tracking.study_run import make_links
+from autokd.tracking.view import MOST_VIEWS, TAG_PREFIX, save_view, varying_params, view_key
+
+
+def _study(store):
+    (run,) = store.runs(store.experiment_ids(), "tags.\"autokd.kind\" = 'study'")
+    return run
+
+
+def test_finishing_writes_trials_that_are_missing_and_marks_the_front(store):
+    finish(begin(store), [make_result(n) for n in range(3)], [2, 0])
+    runs = trial_runs(store)
+    marks = {
+        n: (tags["autokd.pareto"], tags.get("autokd.pareto_rank"), tags["mlflow.runColor"])
+        for n, tags in ((n, run.data.tags) for n, run in runs.items())
+    }
+    assert marks == {
+        0: ("true", "2", FRONT_COLOUR),
+        1: ("false", None, OTHER_COLOUR),
+        2: ("true", "1", FRONT_COLOUR),
+    }
+    assert {n for n, run in runs.items() if "test/accuracy" in run.data.metrics} == {0, 2}
+
+
+def test_a_trial_that_leaves_the_front_loses_its_rank_and_colour(store):
+    trials = [make_result(n) for n in range(3)]
+    finish(begin(store), trials, [2, 0])
+    finish(begin(store), trials, [1])
+    tags = trial_runs(store)[2].data.tags
+    assert "autokd.pareto_rank" not in tags
+    assert (tags["autokd.pareto"], tags["mlflow.runColor"]) == ("false", OTHER_COLOUR)
+
+
+def test_finishing_twice_adds_no_points(store):
+    trials = [make_result(n) for n in range(3)]
+    finish(begin(store), trials, [2, 0])
+    finish(begin(store), trials, [2, 0])
+    study = _study(store)
+    for key in ("hypervolume", "front/size"):
+        assert len(store.client.get_metric_history(study.info.run_id, key)) == 1
+    history = store.client.get_metric_history(study.info.run_id, "front/macs")
+    assert [(m.step, m.value) for m in history] == [(1, 3e6), (2, 1e6)]
+    trial = trial_runs(store)[2].info.run_id
+    assert len(store.client.get_metric_history(trial, "test/accuracy")) == 1
+
+
+def test_the_report_links_every_member_of_the_front_to_its_run(store):
+    tracker = begin(store)
+    finish(tracker, [make_result(n) for n in range(3)], [2, 0])
+    study = _study(store)
+    assert study.info.status == "FINISHED"
+    report = read_text(store, study.info.run_id, "report/report.md")
+    for number in (0, 2):
+        run = trial_runs(store)[number].info
+        assert f"[trial-000{number}](#/experiments/{run.experiment_id}/runs/{run.run_id}" in report
+    assert "82.00%" in report
+    assert "75.00%" in report
+    assert read_text(store, study.info.run_id, "report/front.csv").split() == ["trial", "2", "0"]
+    front = json.loads(read_text(store, study.info.run_id, "report/front.json"))
+    assert front == {"columns": ["trial"], "data": [[2], [0]]}
+    note = study.data.tags["mlflow.note.content"]
+    assert note.startswith("2 students.")
+    assert tracker.links().view in note
+
+
+def test_a_front_without_members_can_be_finished(store):
+    finish(begin(store), [make_result(0, state="failed", cost=None, excess={}, val={})], [])
+    assert _study(store).data.metrics["front/size"] == 0
+
+
+def test_finishing_without_the_store_says_what_is_missing(store_directory):
+    store = open_store(None, store_directory)
+    client = FlakyClient(store.client)
+    object.__setattr__(store, "client", client)
+    tracker = begin(store)
+    client.down = True
+    with pytest.raises(TrackingError, match="connection refused"):
+        finish(tracker, [make_result(0)], [0])
+
+
+def test_the_saved_view_decodes_and_is_small_enough_to_be_kept(store):
+    info = make_info(objectives=("val_accuracy", "macs", "size_bytes"))
+    finish(begin(store, info), [make_result(n) for n in range(3)], [2])
+    (experiment_id,) = store.experiment_ids()
+    text = store.client.get_experiment(experiment_id).tags[TAG_PREFIX + view_key("digits")]
+    assert len(text) <= 20_000
+    packed = json.loads(text)["state"].removeprefix("deflate;")
+    charts = json.loads(zlib.decompress(base64.b64decode(packed)))["compareRunCharts"]
+    assert [chart["type"] for chart in charts] == ["SCATTER", "SCATTER", "PARALLEL"]
+    assert charts[0]["xaxis"]["key"] == "cost/macs"
+    assert charts[-1]["selectedParams"] == ["student.student.arguments.width"]
+
+
+def test_axes_are_parameters_that_all_complete_trials_have_and_that_differ():
+    trials = [make_result(n) for n in range(3)]
+    assert varying_params(trials) == ["student.student.arguments.width"]
+    assert varying_params([make_result(0, state="rejected")]) == []
+
+
+def test_old_views_make_room_and_those_of_people_stay(store):
+    begin(store)
+    (experiment_id,) = store.experiment_ids()
+    store.client.set_experiment_tag(experiment_id, f"{TAG_PREFIX}mine", "{}")
+    for number in range(MOST_VIEWS + 3):
+        save_view(store, experiment_id, make_info(f"s{number}"))
+    tags = store.client.get_experiment(experiment_id).tags
+    views = [tag for tag in tags if tag.startswith(TAG_PREFIX)]
+    assert f"{TAG_PREFIX}mine" in views
+    assert len(views) == MOST_VIEWS + 1
+
+
+def test_a_view_that_can_not_be_saved_is_a_warning(store, caplog):
+    with caplog.at_level(logging.WARNING):
+        save_view(store, "987654321", make_info())
+    assert "chart page was not saved" in caplog.text
+
+
+def test_links_name_the_work_flow_or_mlflow_opens_another_page():
+    links = make_links("digits", "5", "abc")
+    assert links.run == "#/experiments/5/runs/abc?workflowType=machine_learning"
+    assert links.view.startswith("#/experiments/5/runs?workflowType=machine_learning&")
