@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision.transforms import v2
 
 from autokd.data import AUGMENTATIONS, augment
 from autokd.errors import ConfigError
@@ -81,6 +82,20 @@ def test_augmenting_leaves_the_given_image_as_it_was():
         for sample in range(8):
             augment(image, name, flip=True, seed=0, sample=sample, view=0)
     assert torch.equal(image, copy)
+
+
+@pytest.mark.parametrize("side", [8, 13, 28])
+def test_light_is_a_crop_of_the_image_with_reflected_borders(side):
+    image = make_image(3, side)
+    padding = max(1, side // 8)
+    padded = v2.functional.pad_image(image, [padding], padding_mode="reflect")
+    moves = range(2 * padding + 1)
+    crops = {padded[:, y:, x:][:, :side, :side].numpy().tobytes() for y in moves for x in moves}
+    seen = {
+        augment(image, "light", flip=False, seed=0, sample=i, view=0).numpy().tobytes()
+        for i in range(40 * len(crops))
+    }
+    assert seen == crops
 
 
 def test_without_flip_light_only_moves_the_image():

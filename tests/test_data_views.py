@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from autokd.config import DataConfig
-from autokd.data import LazyImages, Split, Views, array_file, augment, load_data
+from autokd.data import AUGMENTATIONS, LazyImages, Split, Views, array_file, augment, load_data
 from autokd.data.images import ArrayReader
 from autokd.errors import ConfigError, StorageError
 
@@ -108,6 +108,12 @@ def test_the_fingerprint_names_what_the_pixels_depend_on(digits, tmp_path, chang
     more = Views(split=digits.train, count=9, cache=tmp_path / "elsewhere", **fields)
     assert first.fingerprint != second.fingerprint
     assert first.fingerprint == more.fingerprint
+
+
+def test_the_fingerprint_changes_with_the_augmentations_code(digits, tmp_path, monkeypatch):
+    before = digits.views("light", cache=tmp_path).fingerprint
+    monkeypatch.setitem(AUGMENTATIONS, "light", lambda image, flip: image.flip(-1))
+    assert digits.views("light", cache=tmp_path).fingerprint != before
 
 
 def draw_in_process(path, queue):

@@ -25,16 +25,17 @@ def none(image: Tensor, flip: bool) -> Tensor:  # noqa: ARG001 - one signature
 def light(image: Tensor, flip: bool) -> Tensor:
     """Moved by up to 1/8 (the border is reflected) and mirrored half the time.
 
-    The kernels of v2.RandomCrop and v2.RandomHorizontalFlip without their classes: 4 times as fast
-    on 28 x 28, and every stronger augmentation starts with it.
+    What v2.RandomCrop with reflected padding and v2.RandomHorizontalFlip do, by choosing rows and
+    columns: several times as fast on 28 x 28, and every stronger augmentation starts with it.
     """
-    side = image.shape[-1]
-    padding = max(1, side // _PADDING)
     top, left, mirrored = torch.rand(3).tolist()
-    padded: Tensor = transforms.pad_image(image, [padding], padding_mode="reflect")
-    y, x = int(top * (2 * padding + 1)), int(left * (2 * padding + 1))
-    moved = padded[..., y : y + side, x : x + side]
-    return moved.flip(-1) if flip and mirrored < 0.5 else moved
+    reflected = _reflected(image.shape[-1])  # (side + 2 padding,)
+    moves = len(reflected) - image.shape[-1] + 1
+    rows = reflected[int(top * moves) :][: image.shape[-1]]
+    columns = reflected[int(left * moves) :][: image.shape[-1]]
+    if flip and mirrored < 0.5:
+        columns = columns.flip(0)
+    return image.index_select(-2, rows).index_select(-1, columns)
 
 
 def medium(image: Tensor, flip: bool) -> Tensor:
@@ -104,6 +105,14 @@ def _seeded(text: str) -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(state)
+
+
+@cache
+def _reflected(side: int) -> Tensor:
+    """0..side-1 with 1/8 of the side before and after it, mirrored at the border."""
+    padding = max(1, side // _PADDING)
+    places = torch.arange(-padding, side + padding).abs()
+    return torch.minimum(places, 2 * (side - 1) - places)
 
 
 @cache

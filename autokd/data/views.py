@@ -15,7 +15,7 @@ from torch import Tensor
 
 from autokd.data.array_file import array_file
 from autokd.data.augment import augment, find_augmentation
-from autokd.data.images import CHUNK, MemoryImages
+from autokd.data.images import CHUNK, MemoryImages, hash_pixels
 from autokd.data.split import Split
 from autokd.errors import ConfigError
 from autokd.records import content_hash
@@ -60,7 +60,7 @@ class Views:
                 "seed": self.seed if self.augmentation != "none" else 0,
                 "flip": self.flip if self.augmentation != "none" else False,
                 "samples": len(self.split.images),
-                "kernels": [torch.__version__, torchvision.__version__],
+                "kernels": [torch.__version__, torchvision.__version__, _probe(self.augmentation)],
             }
         )
 
@@ -100,3 +100,10 @@ class Views:
     def _check(self, view: int) -> None:
         if not 0 <= view < self.count:
             raise ValueError(f"view must be 0..{self.count - 1}, got {view}")
+
+
+def _probe(augmentation: str) -> str:
+    """What the augmentation makes of one picture: changes when its code does."""
+    picture = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
+    made = [augment(picture, augmentation, flip=True, seed=0, sample=i, view=0) for i in range(8)]
+    return hash_pixels(torch.stack(made))
