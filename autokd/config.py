@@ -351,3 +351,15 @@ def _sections_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [found for part in getattr(annotation, "__args__", ()) for found in _sections_in(part)]
+
+
+def override_config(config: Config, overrides: Mapping[str, Mapping[str, Any]]) -> Config:
+    """The search file with some values replaced: section -> key -> value; section "" is the top level.
+
+    None leaves a value as it is. Values are checked as if they stood in the file.
+    """
+    record = config.model_dump(mode="json")
+    for section, values in overrides.items():
+        target = record[section] if section else record
+        target.update({key: value for key, value in values.items() if value is not None})
+    return parse_config(record, source="command line")

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import torch
 from safetensors.torch import save_model
-from timm.optim import create_optimizer_v2
+from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -54,10 +54,12 @@ def train_stage(
     seed: int,
     device: torch.device,
     folder: Path,
+    at_least: float = -1.0,
 ) -> Iterator[Epoch]:
     """Train the student in place, one epoch a step; yields what each epoch came to.
 
     Keeps `best.safetensors` (highest val accuracy; the earliest of equals) and `last.safetensors` in `folder`.
+    A best that an earlier stage left there stands until one epoch has a val accuracy above `at_least`.
     Raises TrainingDivergedError, naming the term, when a loss is NaN or infinite.
     """
     training = stage.training
@@ -68,11 +70,11 @@ def train_stage(
         lr=training.learning_rate,
         weight_decay=training.weight_decay,
     )
-    steps = training.epochs * max(1, len(views) // training.batch_size)
+    steps = training.epochs * max(1, len(views.split) // training.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: _warmup_cosine(step, steps)
     )
-    best_accuracy, epochs_since_best = -1.0, 0
+    best_accuracy, epochs_since_best = at_least, 0
 
     for epoch in range(1, training.epochs + 1):
         start = time.perf_counter()

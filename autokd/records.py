@@ -25,6 +25,11 @@ class StudentSpec:
     )  # a family's parameters, or the timm model's keywords
     image_size: int  # pixels; images are square
 
+    def describe(self) -> str:
+        """``resnet width=16 depth=1, 32 px``."""
+        arguments = " ".join(f"{k}={_short(v)}" for k, v in self.arguments.items())
+        return f"{self.model} {arguments}".strip() + f", {self.image_size} px"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
@@ -196,6 +201,19 @@ class TrialResult:
     threads: int = 1  # CPU threads it was trained with; sums in floating point depend on it
     folder: str | None = None  # where best.safetensors, last.safetensors and candidate.yaml are
 
+    def to_dict(self) -> dict[str, Any]:
+        record: dict[str, Any] = _plain(asdict(self))
+        return record
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> TrialResult:
+        fields = dict(record) | {
+            "candidate": Candidate.from_dict(record["candidate"]),
+            "cost": None if record["cost"] is None else Cost(**record["cost"]),
+            "history": tuple(Epoch(**epoch) for epoch in record["history"]),
+        }
+        return cls(**fields)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherInfo:
@@ -250,6 +268,10 @@ def content_hash(record: Any) -> str:
     """16 hex digits of the SHA-256 of a record's canonical JSON."""
     text = json.dumps(_plain(record), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -88,6 +88,14 @@ class Space:
         size = self._pick("students.image_size", suggest)
         return StudentSpec(model=model, arguments=arguments, image_size=size)
 
+    def buildable_choices(self) -> list[dict[str, Any]]:
+        """Every model at every image size (at both ends of a range): what may turn out impossible to build."""
+        sizes: Any = self._image_size
+        if isinstance(sizes, Range):
+            sizes = (sizes.low, sizes.high)
+        sizes = sizes if isinstance(sizes, tuple) else (sizes,)
+        return [{"students.model": m, "students.image_size": s} for m in self.models for s in sizes]
+
     def _collect_parameters(self) -> dict[str, Parameter]:
         """Every parameter of the space under its path in the search file."""
         config = self._config

@@ -1,0 +1,125 @@
+"""The public Python functions: what the commands do, for notebooks and scripts."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from autokd.config import Config, load_config
+from autokd.cost import measure_cost
+from autokd.engine.driver import Observe, SearchResult, run_search
+from autokd.records import Cost, StudentSpec
+from autokd.report.frame import stored_front
+from autokd.students import create_student, expand_model_names
+from autokd.tracking.read import read_study
+from autokd.tracking.store import open_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["SearchResult", "front", "load_config", "measure", "search"]
+
+
+def search(
+    path_or_config: str | Path | Config,
+    *,
+    trials: int | None = None,
+    workers: int | None = None,
+    seed: int | None = None,
+    tracking_uri: str | None = None,
+    device: str | None = None,
+    directory: str | Path = ".",
+    command: str | None = None,
+    observe: Observe = lambda _: None,
+) -> SearchResult:
+    """Search a space and leave its Pareto front in MLflow; the same call goes on with an interrupted search.
+
+    Args:
+        path_or_config: a search file, or one that `load_config` has read.
+        trials: students to train; None: what the file says. `workers` and `seed` likewise.
+        tracking_uri: an MLflow server or database; None: `mlflow.db` in `directory`.
+        device: such as `cuda` or `cpu`; None: a GPU where there is one.
+        observe: called with the search's `Progress` after every trial.
+
+    Raises:
+        AutoKDError: the search file, the data, the teacher, the budget or a store is of no use; says which and why.
+    """
+    config = (
+        path_or_config if isinstance(path_or_config, Config) else load_config(Path(path_or_config))
+    )
+    updates = {"trials": trials, "workers": workers}
+    given = {name: value for name, value in updates.items() if value is not None}
+    config = config.model_copy(update={"search": config.search.model_copy(update=given)})
+    if seed is not None:
+        config = config.model_copy(update={"seed": seed})
+    return run_search(
+        config,
+        directory=Path(directory).resolve(),
+        tracking_uri=tracking_uri,
+        device=device,
+        command=command,
+        observe=observe,
+    )
+
+
+def front(
+    study: str | None = None, *, tracking_uri: str | None = None, directory: str | Path = "."
+) -> pd.DataFrame:
+    """The front of a study (None: the latest), read from the store: one row a student, most accurate first."""
+    stored = read_study(open_store(tracking_uri, Path(directory).resolve()), study)
+    return stored_front(stored.trials, stored.objectives, stored.teacher)
+
+
+def measure(
+    model: str | nn.Module | StudentSpec,
+    input_size: tuple[int, int, int] = (3, 224, 224),
+    *,
+    classes: int = 1000,
+    device: str = "cpu",
+    threads: int = 1,
+    weight_dtype: str = "fp32",
+) -> Cost:
+    """What a model costs at inference: MACs, parameters, size, median latency at batch 1.
+
+    Args:
+        model: a timm name, a StudentSpec, or a module that takes (1, *input_size).
+        input_size: channels, height, width of one image.
+    """
+    if isinstance(model, nn.Module):
+        own = model  # copied to wherever torch builds models just now: the meta device while MACs are counted
+        return _measure(
+            lambda: copy.deepcopy(own).to(torch.empty(0).device),
+            input_size,
+            weight_dtype,
+            device,
+            threads,
+        )
+    if isinstance(model, str):
+        (name,) = expand_model_names([model])
+        model = StudentSpec(model=name, image_size=input_size[-1])
+    spec = model
+    return _measure(
+        lambda: create_student(spec, classes=classes, channels=input_size[0]),
+        input_size,
+        weight_dtype,
+        device,
+        threads,
+    )
+
+
+def _measure(build: Any, input_size: Any, weight_dtype: str, device: str, threads: int) -> Cost:
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # weights do not matter, and the caller's random stream does
+        return measure_cost(
+            build,
+            input_size,
+            weight_dtype=weight_dtype,
+            latency=True,
+            device=device,
+            threads=threads,
+        )

@@ -1,0 +1,222 @@
+"""The command line: one function a command. Prints for people; everything else returns values."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from autokd.errors import AutoKDError, ConfigError
+
+app = typer.Typer(
+    help="Search distilled students under a hardware budget; keep the Pareto front in MLflow.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # a bug keeps its traceback
+    rich_markup_mode="markdown",
+)
+
+SearchFile = Annotated[Path, typer.Argument(metavar="FILE", help="A search file (YAML).")]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri",
+        help="MLflow server or database; default: mlflow.db in the working directory.",
+        envvar="MLFLOW_TRACKING_URI",
+    ),
+]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one.")
+]
+
+
+def main() -> None:
+    """What the `autokd` command runs. Bad input: one line and status 2."""
+    try:
+        app()
+    except AutoKDError as error:
+        Console(stderr=True, soft_wrap=True).print(
+            f"autokd: {error}", markup=False, highlight=False
+        )
+        sys.exit(2)
+
+
+@app.command(epilog="Example: `autokd search search_spaces/quickstart.yaml --trials 20`")
+def search(
+    file: SearchFile,
+    trials: Annotated[int | None, typer.Option(min=1, help="Students to train.")] = None,
+    time: Annotated[str | None, typer.Option(help="Stop after so long: 90s, 15m, 2h.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    max_macs: Annotated[str | None, typer.Option(help="Budget: 300M multiply-accumulates.")] = None,
+    max_params: Annotated[str | None, typer.Option(help="Budget: 5M parameters.")] = None,
+    max_latency: Annotated[str | None, typer.Option(help="Budget: 20ms at batch 1, here.")] = None,
+    max_size: Annotated[str | None, typer.Option(help="Budget: 10MB of weights.")] = None,
+    tracking_uri: TrackingUri = None,
+    device: Device = None,
+) -> None:
+    """Search students, distil them, and leave their Pareto front in MLflow.
+
+    The same command goes on with a search that was interrupted (Ctrl-C, a crash, a power cut).
+    """
+    from autokd.api import search as run
+    from autokd.console import print_front, watch
+
+    limits = {
+        "max_macs": max_macs,
+        "max_params": max_params,
+        "max_latency": max_latency,
+        "max_size": max_size,
+    }
+    config = _load(
+        file, {"budget": limits, "search": {"trials": trials, "time": time}, "": {"seed": seed}}
+    )
+    with watch(config) as observe:
+        result = run(
+            config,
+            workers=workers,
+            tracking_uri=tracking_uri,
+            device=device,
+            command=shlex.join(["autokd", *sys.argv[1:]]),
+            observe=observe,
+        )
+    print_front(result.front, result.info.teacher, result.results)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"\n{result.summary}")
+    console.print(f"Stopped: {result.stopped_because}. Study: {result.study}")
+    if result.pending:
+        console.print(
+            f"MLflow was away: {result.pending} trials are not there yet; run the command again."
+        )
+    elif result.stopped_because.startswith("interrupted"):
+        console.print("The front so far is also shown by: autokd front")
+    else:
+        address = (
+            tracking_uri if (tracking_uri or "").startswith("http") else "http://127.0.0.1:5000"
+        )
+        console.print(f"See it with: autokd ui, then {address}/{result.links['view']}")
+
+
+@app.command(epilog="Example: `autokd front --csv front.csv`")
+def front(
+    study: Annotated[str | None, typer.Argument(help="Its name; default: the latest.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Also write the table there.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write the table there, as a page.")
+    ] = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """The Pareto front of a study as a table, read from the MLflow store."""
+    from autokd.console import print_stored_front
+    from autokd.report.frame import stored_front
+    from autokd.tracking.read import read_study
+    from autokd.tracking.store import open_store
+
+    stored = read_study(open_store(tracking_uri, Path.cwd(), create=False), study)
+    frame = stored_front(stored.trials, stored.objectives, stored.teacher)
+    print_stored_front(frame, stored)
+    for path, write in ((csv, frame.to_csv), (html, frame.to_html)):
+        if path is not None:
+            try:
+                write(path, index=False)
+            except OSError as error:
+                raise ConfigError(f"{path}: can't be written: {error.strerror}") from None
+
+
+@app.command(epilog="Example: `autokd check search_spaces/quickstart.yaml`")
+def check(file: SearchFile, device: Device = None) -> None:
+    """Validate a search file: what share of its space fits the budget, what a trial will cost. Trains nothing."""
+    from autokd.console import print_check
+    from autokd.engine.check import check_search
+
+    print_check(file, check_search(_load(file, {}), directory=Path.cwd(), device=device))
+
+
+@app.command(epilog="Example: `autokd run quickstart-1a2b3c/7`")
+def run(
+    candidate: Annotated[
+        str,
+        typer.Argument(
+            help="STUDY/TRIAL, an MLflow run id, a candidate's hash, or a candidate.yaml."
+        ),
+    ],
+    tracking_uri: TrackingUri = None,
+    device: Device = None,
+) -> None:
+    """Train one candidate again from its record, and compare its val accuracy with the recorded one."""
+    from autokd.console import print_rerun
+    from autokd.engine.rerun import rerun
+    from autokd.tracking.find import find_candidate
+    from autokd.tracking.store import open_store
+
+    if Path(candidate).is_file():
+        text, source = Path(candidate).read_text(encoding="utf-8"), candidate
+    else:
+        text, source = find_candidate(open_store(tracking_uri, Path.cwd(), create=False), candidate)
+    print_rerun(rerun(text, source=source, directory=Path.cwd(), device=device))
+
+
+@app.command(epilog="Example: `autokd measure mobilenetv3_small_100 --image-size 224`")
+def measure(
+    model: Annotated[str, typer.Argument(help="A timm model.")],
+    image_size: Annotated[int, typer.Option(min=1, help="Pixels; images are square.")] = 224,
+    channels: Annotated[int, typer.Option(min=1)] = 3,
+    classes: Annotated[int, typer.Option(min=2)] = 1000,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the latency.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """The cost of a timm model: MACs, parameters, file size, latency at batch 1."""
+    from dataclasses import asdict
+
+    from autokd.api import measure as measure_model
+    from autokd.console import print_cost
+
+    cost = measure_model(
+        model, (channels, image_size, image_size), classes=classes, threads=threads, device=device
+    )
+    if as_json:
+        print(json.dumps(asdict(cost), indent=1))
+    else:
+        print_cost(model, image_size, cost)
+
+
+@app.command(epilog="Example: `autokd schema > autokd.schema.json`")
+def schema() -> None:
+    """The JSON schema of search files, for editors that complete and check YAML."""
+    from autokd.config import Config
+
+    print(json.dumps(Config.model_json_schema(), indent=1))
+
+
+@app.command(epilog="Example: `autokd ui --port 5001`")
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """The MLflow UI over mlflow.db, on this machine's loopback address only."""
+    from autokd.tracking.store import ui_command
+
+    arguments, environment = ui_command(tracking_uri, Path.cwd(), port=port)
+    try:
+        sys.exit(subprocess.run(arguments, env=environment, check=False).returncode)
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+def _load(file: Path, overrides: dict[str, dict[str, Any]]) -> Any:
+    """The search file with what the command line sets instead."""
+    from autokd.config import load_config, override_config
+
+    logging.getLogger("autokd").setLevel(logging.INFO)
+    return override_config(load_config(file), overrides)
+
+
+if __name__ == "__main__":
+    main()

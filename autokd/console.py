@@ -1,0 +1,306 @@
+"""What the commands print: tables, a progress bar, a few sentences. Reads records, decides nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.progress import (
+    Progress as Bar,
+)
+from rich.table import Table
+
+from autokd.quantities import format_cost, format_seconds
+from autokd.records import COSTS, Cost, TeacherInfo, TrialResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from autokd.config import Config
+    from autokd.engine.check import Check
+    from autokd.engine.driver import Observe
+    from autokd.engine.progress import Progress
+    from autokd.engine.rerun import Rerun
+    from autokd.tracking.read import StoredStudy
+
+WIDTH = 150  # of output that goes to a file or a pipe
+
+
+def console() -> Console:
+    """For standard output. A pipe gets whole lines, not those of an imagined narrow terminal."""
+    plain = Console(highlight=False)
+    return plain if plain.is_terminal else Console(highlight=False, width=WIDTH)
+
+
+@contextmanager
+def watch(config: Config) -> Iterator[Observe]:
+    """A progress bar in a terminal, log lines elsewhere, while a search runs."""
+    errors = Console(stderr=True, highlight=False)
+    if not errors.is_terminal:
+        handler: logging.Handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    else:
+        handler = RichHandler(console=errors, show_path=False, show_level=False, markup=False)
+    logger = logging.getLogger("autokd")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    bar = Bar(*columns, console=errors, transient=True, disable=not errors.is_terminal)
+    line = bar.add_task("trials", total=config.search.trials, note="")
+    seen = -1
+
+    def observe(progress: Progress) -> None:
+        nonlocal seen
+        bar.update(line, completed=progress.trained, note=_note(progress))
+        if seen < 0 and progress.results:
+            logger.info("going on with a search of %d trials", len(progress.results))
+        elif len(progress.results) > seen >= 0:
+            logger.info("%s", describe_trial(progress))
+        seen = len(progress.results)
+
+    try:
+        with bar:
+            yield observe
+    finally:
+        logger.removeHandler(handler)
+
+
+def describe_trial(progress: Progress) -> str:
+    """The latest trial in one line: ``7 complete: resnet …, val 97.2 %, 345k MACs, 3 s, on the front``."""
+    result = progress.latest
+    assert result is not None
+    parts = [f"trial {result.number} {result.state}: {result.candidate.student.describe()}"]
+    if result.state == "complete":
+        assert result.cost is not None
+        parts.append(f"{result.candidate.describe_stages()}")
+        parts.append(f"val {result.val['accuracy']:.2%}")
+        parts.append(f"{format_cost('macs', result.cost.macs)} MACs")
+        parts.append(format_seconds(result.seconds))
+        if result.number in _numbers(progress.front):
+            parts.append("on the front")
+    elif result.reason:
+        parts.append(result.reason)
+    if result.control:
+        parts.append(f"control: {result.control}")
+    return ", ".join(parts) + f" [{progress.trained}/{progress.target}, {_note(progress)}]"
+
+
+def print_front(frame: pd.DataFrame, teacher: TeacherInfo, results: Sequence[TrialResult]) -> None:
+    """The front beside the teacher and the controls without distillation."""
+    table = _front_table("Pareto front")
+    _add_rows(table, frame)
+    table.add_section()
+    _add_teacher(
+        table, teacher.name, teacher.val_accuracy, {n: getattr(teacher.cost, n) for n in COSTS}
+    )
+    for result in results:
+        if result.control and result.control.startswith("no distillation") and result.cost:
+            _add_control(
+                table,
+                result.control,
+                result.candidate.student.describe(),
+                result.val.get("accuracy"),
+                {n: getattr(result.cost, n) for n in COSTS},
+                teacher.val_accuracy,
+                teacher.cost.macs,
+            )
+    console().print(table)
+
+
+def print_stored_front(frame: pd.DataFrame, stored: StoredStudy) -> None:
+    """The same table, of what the store holds."""
+    table = _front_table(f"{stored.study} ({stored.status.lower()})")
+    _add_rows(table, frame)
+    table.add_section()
+    teacher = stored.teacher
+    _add_teacher(
+        table, teacher["name"], teacher["val_accuracy"], {n: teacher.get(n) for n in COSTS}
+    )
+    controls = stored.trials[stored.trials["control"].fillna("").str.startswith("no distillation")]
+    for row in controls.to_dict("records"):
+        _add_control(
+            table,
+            row["control"],
+            row["student"],
+            row["val_accuracy"],
+            {n: row[n] for n in COSTS},
+            teacher["val_accuracy"],
+            teacher["macs"],
+        )
+    console().print(table)
+
+
+def print_check(file: Path, check: Check) -> None:
+    out = console()
+    found = check.survey
+    out.print(
+        f"{file}: valid. {check.data.name}: {check.data.train_count} train, {check.data.val_count} val, "
+        f"{check.data.test_count} test images of {len(check.data.class_names)} classes, "
+        f"{check.data.image_size} px, {check.data.channels} channels."
+    )
+    out.print(
+        f"{check.parameters} parameters are searched. {found.feasible_share:.0%} of {len(found.sampled)} sampled "
+        "students fit the budget."
+    )
+    table = Table("model", "sampled", "within budget", "MACs", "params", "size")
+    for model, group in check.by_model().items():
+        fit = sum(s.fits for s in group)
+        ranges = [
+            _range(name, [s.cost for s in group]) for name in ("macs", "params", "size_bytes")
+        ]
+        table.add_row(model, str(len(group)), str(fit) if fit else "[red]none[/red]", *ranges)
+    out.print(table)
+    trials = check.config.search.trials
+    total = trials * check.trial_seconds / check.config.search.workers + (
+        check.teacher_seconds or 0
+    )
+    teacher = (
+        f"training the teacher about {format_seconds(check.teacher_seconds)} (once), "
+        if check.teacher_seconds is not None
+        else ""
+    )
+    out.print(
+        f"On this machine ({check.device}): {teacher}a trial about {format_seconds(check.trial_seconds)} "
+        f"({check.typical.spec.describe()}), {trials} trials about {format_seconds(total)}."
+    )
+
+
+def print_rerun(rerun: Rerun) -> None:
+    out = console()
+    result, recorded = rerun.result, rerun.recorded
+    out.print(f"{result.candidate.student.describe()}: {result.candidate.describe_stages()}")
+    if result.state != "complete":
+        out.print(f"{result.state}: {result.reason}")
+        return
+    new, old = result.val["accuracy"], recorded.val_accuracy
+    known = f"recorded {old:.4%}" if old is not None else "none recorded"
+    verdict = " (the same)" if old == new else ""
+    out.print(f"val accuracy {new:.4%}, {known}{verdict}; {format_seconds(result.seconds)}")
+    if not rerun.same_teacher:
+        out.print(
+            "The teacher is not the one of the record: it was trained anew, or its file has changed."
+        )
+
+
+def print_cost(model: str, image_size: int, cost: Cost) -> None:
+    table = Table("cost", "value", title=f"{model}, {image_size} px", show_header=False)
+    table.add_row("MACs", f"{format_cost('macs', cost.macs)} ({cost.macs:,})")
+    table.add_row("FLOPs (2 x MACs)", format_cost("macs", 2 * cost.macs))
+    table.add_row("parameters", f"{format_cost('params', cost.params)} ({cost.params:,})")
+    table.add_row(f"file size, {cost.weight_dtype}", format_cost("size_bytes", cost.size_bytes))
+    if cost.latency_ms is not None and cost.latency_p90_ms is not None:
+        busy = ", while the machine was busy" if cost.contended else ""
+        table.add_row(
+            "latency, batch 1",
+            f"median {format_cost('latency_ms', cost.latency_ms)}, "
+            f"p90 {format_cost('latency_ms', cost.latency_p90_ms)} ({cost.device}){busy}",
+        )
+    console().print(table)
+
+
+def _front_table(title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("rank", justify="right")
+    table.add_column("trial", justify="right")
+    table.add_column("student", overflow="fold")
+    table.add_column("stages", overflow="fold")
+    headings = (
+        "val",
+        "test",
+        "MACs",
+        "params",
+        "latency",
+        "size",
+        "of teacher's accuracy",
+        "of its MACs",
+    )
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _add_rows(table: Table, frame: pd.DataFrame) -> None:
+    for row in frame.to_dict("records"):
+        table.add_row(
+            str(row["rank"]),
+            str(row["trial"]),
+            row["student"],
+            row["stages"],
+            _percent(row["val_accuracy"]),
+            _percent(row["test_accuracy"]),
+            *(_cost(name, row[name]) for name in COSTS),
+            _percent(row["accuracy_share"]),
+            _percent(row["macs_share"]),
+        )
+
+
+def _add_teacher(table: Table, name: str, accuracy: float, costs: dict[str, Any]) -> None:
+    shown = [_cost(n, costs[n]) for n in COSTS]
+    table.add_row("", "", name, "teacher", _percent(accuracy), "", *shown, "100.0 %", "100.0 %")
+
+
+def _add_control(
+    table: Table,
+    control: str,
+    student: str,
+    accuracy: Any,
+    costs: dict[str, Any],
+    teacher_accuracy: float,
+    teacher_macs: float,
+) -> None:
+    known = accuracy is not None and accuracy == accuracy
+    table.add_row(
+        "",
+        "",
+        student,
+        control,
+        _percent(accuracy),
+        "",
+        *(_cost(n, costs[n]) for n in COSTS),
+        _percent(accuracy / teacher_accuracy if known else None),
+        _percent(costs["macs"] / teacher_macs),
+    )
+
+
+def _percent(share: Any) -> str:
+    return "" if share is None or share != share else f"{100 * share:.1f} %"
+
+
+def _cost(name: str, value: Any) -> str:
+    return "" if value is None or value != value else format_cost(name, float(value))
+
+
+def _range(name: str, costs: Sequence[Cost]) -> str:
+    values = [getattr(cost, name) for cost in costs]
+    low, high = format_cost(name, min(values)), format_cost(name, max(values))
+    return low if low == high else f"{low} – {high}"
+
+
+def _numbers(results: Sequence[TrialResult]) -> set[int]:
+    return {result.number for result in results}
+
+
+def _note(progress: Progress) -> str:
+    if not progress.front:
+        return "no front yet"
+    best = progress.front[0].val["accuracy"]
+    note = f"front {len(progress.front)}, best {best:.1%}, hypervolume {progress.hypervolume:.3f}"
+    left = progress.seconds_left
+    return note + (f", {format_seconds(left)} left" if left is not None else "")

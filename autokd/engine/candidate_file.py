@@ -1,0 +1,65 @@
+"""A trial's record as a file: all that is needed to run its candidate again, alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autokd.config import Config, parse_config
+from autokd.errors import ConfigError
+from autokd.records import Candidate, SearchInfo, TrialResult
+
+NAME = "candidate.yaml"
+HEADER = "# One candidate of an autokd search. Run it again with: autokd run candidate.yaml\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateFile:
+    """What a candidate file says."""
+
+    candidate: Candidate
+    config: Config  # of the search that it comes from
+    seed: int
+    threads: int
+    teacher_hash: str
+    data_hash: str
+    val_accuracy: float | None  # as it was measured then
+
+
+def write_candidate_file(result: TrialResult, info: SearchInfo) -> None:
+    """Into the trial's folder."""
+    assert result.folder is not None
+    record = {
+        "study": info.study,
+        "trial": result.number,
+        "candidate": result.candidate.to_dict(),
+        "seed": result.seed,
+        "threads": result.threads,
+        "val_accuracy": result.val.get("accuracy"),
+        "teacher_hash": info.teacher.hash,
+        "data_hash": info.data.hash,
+        "search": yaml.safe_load(info.config),
+    }
+    text = HEADER + yaml.safe_dump(record, sort_keys=False)
+    (Path(result.folder) / NAME).write_text(text, encoding="utf-8")
+
+
+def parse_candidate_file(text: str, *, source: str) -> CandidateFile:
+    """Raises ConfigError that names the source where the text is no candidate file."""
+    try:
+        record: Any = yaml.safe_load(text)
+        return CandidateFile(
+            candidate=Candidate.from_dict(record["candidate"]),
+            config=parse_config(record["search"], source=source),
+            seed=record["seed"],
+            threads=record["threads"],
+            teacher_hash=record["teacher_hash"],
+            data_hash=record["data_hash"],
+            val_accuracy=record["val_accuracy"],
+        )
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"{source}: is no candidate file of autokd ({problem})") from None

@@ -1,0 +1,95 @@
+"""What a search file means, before anything is trained: what fits the budget, and how long a trial will take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from autokd.config import Config
+from autokd.data import load_data
+from autokd.distill import loss_terms
+from autokd.engine.driver import CACHE, make_writable
+from autokd.engine.survey import Sampled, Survey, survey
+from autokd.records import Candidate, DataInfo, Stage
+from autokd.space import Space, centre
+from autokd.students import InputFormat
+from autokd.task import StudentCosts, build_student, choose_device
+from autokd.teachers import describe_teacher
+
+STEPS = 3  # that are timed, after one to warm up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """The answer to: is this file right, and what am I in for?"""
+
+    config: Config
+    data: DataInfo
+    parameters: int  # that are searched
+    survey: Survey
+    typical: Sampled  # the student of median MACs within budget
+    trial_seconds: float  # to train it at the centre of the space, on this machine
+    teacher_seconds: float | None  # None: there is nothing to train
+    device: str
+
+    def by_model(self) -> dict[str, Sequence[Sampled]]:
+        models: dict[str, list[Sampled]] = {}
+        for sampled in self.survey.sampled:
+            models.setdefault(sampled.spec.model, []).append(sampled)
+        return dict(models)
+
+
+def check_search(config: Config, *, directory: Path, device: str | None = None) -> Check:
+    """Everything that a search refuses is refused here too, but for the teacher's weights."""
+    cache = directory / CACHE
+    make_writable(cache)
+    chosen = choose_device(device)
+    data = load_data(config.data, seed=config.seed, cache=cache)
+    space = Space(config, image_size=data.info.image_size)
+    costs = StudentCosts(data, weight_dtype=config.budget.weights)
+    found = survey(space, costs, budget=config.budget.to_budget(), seed=config.seed)
+    typical = found.feasible[len(found.feasible) // 2]
+    candidate = space.sample(lambda name, dist: typical.params.get(name, centre(name, dist)))
+    teacher_stage = describe_teacher(config.teacher, data)
+    costs(teacher_stage.student)  # refuses a teacher that can't be built
+
+    def seconds(stage: Stage) -> float:
+        model = build_student(stage.student, data)
+        images = len(data.train) * stage.training.epochs
+        inputs = InputFormat(image_size=stage.student.image_size, mean=data.mean, std=data.std)
+        return images * _seconds_per_image(model, stage, inputs, data.info, chosen)
+
+    return Check(
+        config=config,
+        data=data.info,
+        parameters=len(space.distributions),
+        survey=found,
+        typical=typical,
+        trial_seconds=sum(seconds(stage) for stage in Candidate(stages=candidate.stages).stages),
+        teacher_seconds=seconds(teacher_stage) if config.teacher.train else None,
+        device=str(chosen),
+    )
+
+
+def _seconds_per_image(
+    model: torch.nn.Module, stage: Stage, inputs: InputFormat, data: DataInfo, device: torch.device
+) -> float:
+    """Of a training step on noise, with the teacher's logits at hand: they are cached after the first trial."""
+    count = stage.training.batch_size
+    shape = (count, data.channels, data.image_size, data.image_size)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+    labels = torch.randint(0, len(data.class_names), (count,), device=device)
+    teachers = [torch.randn(count, len(data.class_names), device=device) for _ in stage.teachers]
+    model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    for step in range(STEPS + 1):
+        if step == 1:
+            start = time.perf_counter()
+        terms = loss_terms(stage, model(inputs.prepare(pixels)), teachers, labels)
+        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    return (time.perf_counter() - start) / (STEPS * count)

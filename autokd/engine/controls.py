@@ -1,0 +1,56 @@
+"""Trials that every search begins with: what the others are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+
+from autokd.engine.ledger import Proposal
+from autokd.engine.survey import Sampled, Survey
+from autokd.records import TEACHER, Candidate
+from autokd.space import Space, centre
+
+NO_DISTILLATION = "no distillation"
+PLAIN_KD = "plain KD"
+
+# Hinton et al. 2015 at the weights that CIFAR work has used since (Tian et al. 2020).
+LOSSES: Mapping[str, Mapping[str, Any]] = {
+    NO_DISTILLATION: {"teachers": (), "loss_weights": {"ce": 1.0}, "temperature": 1.0},
+    PLAIN_KD: {"teachers": (TEACHER,), "loss_weights": {"ce": 0.1, "kd": 0.9}, "temperature": 4.0},
+}
+
+
+def control_proposals(space: Space, survey: Survey) -> list[Proposal]:
+    """The dearest and the cheapest student found within budget, each without distillation and with plain KD.
+
+    Two by two, so that what distillation gains can be read off at both ends of the front.
+    """
+    feasible = survey.feasible
+    ends = {"large": feasible[-1], "small": feasible[0]}
+    return [
+        _control(space, student, f"{name}, {size} student", losses)
+        for size, student in ends.items()
+        for name, losses in LOSSES.items()
+    ]
+
+
+def _control(space: Space, sampled: Sampled, name: str, losses: Mapping[str, Any]) -> Proposal:
+    """The student of the survey, trained at the centre of the space.
+
+    Of the space's parameters it has those that it really takes its values from: not the loss's.
+    """
+    asked: dict[str, BaseDistribution] = {}
+    values: dict[str, Any] = {}
+
+    def suggest(parameter: str, distribution: BaseDistribution) -> Any:
+        value = sampled.params.get(parameter, centre(parameter, distribution))
+        if not parameter.startswith(("distill.", "schedule.")):
+            asked[parameter], values[parameter] = distribution, value
+        return value
+
+    stage = next(s for s in space.sample(suggest).stages if s.name == "student")
+    candidate = Candidate(stages=(replace(stage, **losses),))
+    return Proposal(candidate=candidate, params=values, distributions=asked, control=name)

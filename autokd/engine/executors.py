@@ -1,0 +1,141 @@
+"""Where trials run: in this process, or in a pool of processes of this machine. Workers only evaluate."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from autokd.config import Config
+from autokd.records import Candidate, TrialResult
+from autokd.task import Task, create_task
+from autokd.trial import run_trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One candidate to evaluate, under its number."""
+
+    candidate: Candidate
+    number: int
+    seed: int
+    folder: Path
+    control: str | None
+
+
+class Executor(Protocol):
+    """Takes work while it has room, and gives results in the order in which they come."""
+
+    @property
+    def has_room(self) -> bool: ...
+
+    def submit(self, work: Work) -> None: ...
+
+    def next_result(self) -> TrialResult:
+        """Waits for one piece of the submitted work."""
+
+    def close(self) -> None:
+        """Drops what is not done."""
+
+
+class InProcess:
+    """One trial at a time, here."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._work: Work | None = None
+
+    @property
+    def has_room(self) -> bool:
+        return self._work is None
+
+    def submit(self, work: Work) -> None:
+        self._work = work
+
+    def next_result(self) -> TrialResult:
+        assert self._work is not None
+        work, self._work = self._work, None
+        return _run(work, self._task)
+
+    def close(self) -> None:
+        self._work = None
+
+
+class ProcessPool:
+    """Several trials at a time, each in a process of its own with its share of the threads."""
+
+    def __init__(self, workers: int, config: Config, *, cache: Path, device: str | None) -> None:
+        self._workers = workers
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        self._task_arguments = (config, cache, device, threads)
+        self._running: dict[Future[TrialResult], Work] = {}
+        self._pool = self._new_pool()
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._running) < self._workers
+
+    def submit(self, work: Work) -> None:
+        self._running[self._pool.submit(_run, work)] = work
+
+    def next_result(self) -> TrialResult:
+        done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+        future = done.pop()
+        work = self._running.pop(future)
+        try:
+            return future.result()
+        except BrokenProcessPool:  # all that was running is lost with it
+            self.close()
+            self._pool = self._new_pool()
+            for other in list(self._running.values()):
+                self._resubmit(other)
+            reason = "its worker process died: killed, or out of memory"
+            return TrialResult(
+                number=work.number,
+                seed=work.seed,
+                candidate=work.candidate,
+                state="failed",
+                cost=None,
+                excess={},
+                control=work.control,
+                reason=reason,
+                folder=str(work.folder),
+            )
+
+    def close(self) -> None:
+        for process in list((self._pool._processes or {}).values()):
+            process.terminate()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _resubmit(self, work: Work) -> None:
+        self._running = {f: w for f, w in self._running.items() if w is not work}
+        self.submit(work)
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            self._workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=self._task_arguments,
+        )
+
+
+_worker_task: Task | None = None  # a worker process serves one search
+
+
+def _start_worker(config: Config, cache: Path, device: str | None, threads: int) -> None:
+    global _worker_task
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+    _worker_task = create_task(config, cache=cache, device=device, threads=threads)
+
+
+def _run(work: Work, task: Task | None = None) -> TrialResult:
+    task = task or _worker_task
+    assert task is not None
+    arguments: dict[str, Any] = {"number": work.number, "seed": work.seed, "folder": work.folder}
+    return run_trial(work.candidate, task, control=work.control, **arguments)

@@ -1,0 +1,67 @@
+"""The front as a table: one row a student, most accurate on val first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from autokd.pareto import is_on_front
+from autokd.records import COSTS, TeacherInfo, TrialResult
+
+COLUMNS = (
+    "rank",
+    "trial",
+    "student",
+    "stages",
+    "val_accuracy",
+    "test_accuracy",
+    "macs",
+    "params",
+    "latency_ms",
+    "size_bytes",
+    "accuracy_share",  # of the teacher's, on val
+    "macs_share",  # of the teacher's
+)
+
+
+def front_frame(
+    front: Sequence[TrialResult], teacher: TeacherInfo, test: Mapping[int, Mapping[str, float]]
+) -> pd.DataFrame:
+    """The front members in their order; `test` holds metrics by trial number, for those that have been tested."""
+    rows = []
+    for rank, result in enumerate(front, start=1):
+        assert result.cost is not None
+        rows.append(
+            {
+                "rank": rank,
+                "trial": result.number,
+                "student": result.candidate.student.describe(),
+                "stages": result.candidate.describe_stages(),
+                "val_accuracy": result.val["accuracy"],
+                "test_accuracy": test.get(result.number, {}).get("accuracy"),
+                **{name: getattr(result.cost, name) for name in COSTS},
+                "accuracy_share": result.val["accuracy"] / teacher.val_accuracy,
+                "macs_share": result.cost.macs / teacher.cost.macs,
+            }
+        )
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def stored_front(
+    trials: pd.DataFrame, objectives: Sequence[str], teacher: Mapping[str, Any]
+) -> pd.DataFrame:
+    """The same table from a store's trials: also for a search that has not come to its end."""
+    complete = trials[trials["state"] == "complete"]
+    signs = [-1.0 if name == "val_accuracy" else 1.0 for name in objectives]
+    values = complete[list(objectives)].astype(float).to_numpy() * signs
+    front = complete[is_on_front(values)].sort_values(
+        ["val_accuracy", "number"], ascending=[False, True]
+    )
+    front = front.rename(columns={"number": "trial"}).reset_index(drop=True)
+    return front.assign(
+        rank=range(1, len(front) + 1),
+        accuracy_share=front["val_accuracy"] / float(teacher["val_accuracy"]),
+        macs_share=front["macs"] / float(teacher["macs"]),
+    )[list(COLUMNS)]

@@ -1,0 +1,112 @@
+"""What all trials of a search share: the data, the teacher, the budget, and where intermediate results are kept."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from autokd.config import Config
+from autokd.cost import exact_cost, measure_cost
+from autokd.data import ImageData, load_data
+from autokd.errors import ConfigError
+from autokd.records import Budget, Cost, StudentSpec, TeacherInfo, content_hash
+from autokd.students import InputFormat, create_student
+from autokd.teachers import Teacher, load_teacher
+
+
+class StudentCosts:
+    """Exact costs of students for one data set, known before anything is trained. Remembered by architecture."""
+
+    def __init__(self, data: ImageData, *, weight_dtype: str) -> None:
+        self._data = data
+        self._weight_dtype = weight_dtype
+        self._known: dict[str, Cost] = {}
+
+    def __call__(self, spec: StudentSpec) -> Cost:
+        """MACs, parameters and size; raises an AutoKDError where the model can't be built or counted."""
+        key = content_hash(asdict(spec))
+        if key not in self._known:
+            self._known[key] = exact_cost(
+                lambda: build_student(spec, self._data),
+                input_shape(spec, self._data),
+                weight_dtype=self._weight_dtype,
+            )
+        return self._known[key]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Image classification of one data set with one teacher, under one budget."""
+
+    data: ImageData
+    teacher: Teacher
+    teacher_info: TeacherInfo
+    budget: Budget
+    weight_dtype: str
+    cache: Path  # for teachers, assistants, views and logits
+    device: torch.device
+    threads: int
+
+    @property
+    def classes(self) -> int:
+        return len(self.data.info.class_names)
+
+    def inputs(self, spec: StudentSpec) -> InputFormat:
+        return InputFormat(image_size=spec.image_size, mean=self.data.mean, std=self.data.std)
+
+    def measure_cost(self, spec: StudentSpec) -> Cost:
+        """Everything, latency too; the two MAC counts are held against each other."""
+        return measure_cost(
+            lambda: build_student(spec, self.data),
+            input_shape(spec, self.data),
+            weight_dtype=self.weight_dtype,
+            latency=True,
+            device=str(self.device),
+        )
+
+
+def build_student(spec: StudentSpec, data: ImageData) -> nn.Module:
+    return create_student(spec, classes=len(data.info.class_names), channels=data.info.channels)
+
+
+def input_shape(spec: StudentSpec, data: ImageData) -> tuple[int, int, int]:
+    return (data.info.channels, spec.image_size, spec.image_size)
+
+
+def create_task(
+    config: Config,
+    *,
+    cache: Path,
+    data: ImageData | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+) -> Task:
+    """Load data and teacher. Trains the teacher where the search file says so and nobody has yet."""
+    chosen = choose_device(device)
+    threads = threads or torch.get_num_threads()
+    torch.set_num_threads(threads)
+    data = data or load_data(config.data, seed=config.seed, cache=cache)
+    teacher, info = load_teacher(config.teacher, data, cache=cache, seed=config.seed, device=chosen)
+    return Task(
+        data=data,
+        teacher=teacher,
+        teacher_info=info,
+        budget=config.budget.to_budget(),
+        weight_dtype=config.budget.weights,
+        cache=cache,
+        device=chosen,
+        threads=threads,
+    )
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """The named device, or a GPU where there is one, else the CPU."""
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device '{name}' can't be used: {str(error).splitlines()[0]}") from None
+    return device

@@ -1,0 +1,319 @@
+"""Teachers: loaded from weights or trained once, frozen, and asked for logits that are kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import pickle
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, load_model
+from timm.data.config import resolve_model_data_config
+from torch import Tensor, nn
+
+from autokd.config import TeacherConfig, TeacherTrainConfig
+from autokd.cost import measure_cost
+from autokd.data.array_file import array_file
+from autokd.data.batches import Batch, view_batches
+from autokd.data.load import ImageData
+from autokd.data.views import Views
+from autokd.distill import BEST, TeacherLogits, autocast, evaluate, train_stage
+from autokd.errors import CheckpointError, ConfigError
+from autokd.records import Stage, StudentSpec, TeacherInfo, Training, content_hash
+from autokd.students import InputFormat, create_student
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A frozen model in eval mode, with what it wants to see; an assistant that has been trained is one too."""
+
+    model: nn.Module  # on `device`
+    inputs: InputFormat
+    hash: str  # of everything that made it
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.eval().requires_grad_(False)
+
+
+class CachedLogits:
+    """A teacher's raw logits on every view of the training images: (N, C) float16 a view, kept on disk.
+
+    Raw, so that temperature and loss stay free; views are deterministic, so they are the logits of the very
+    pixels that the student sees. A view is computed when first asked for, once for all trials and searches.
+    """
+
+    def __init__(self, teacher: Teacher, views: Views, folder: Path, *, classes: int) -> None:
+        self._teacher = teacher
+        self._views = views
+        self._folder = folder
+        self._shape = (len(views.split.labels), classes)
+        self._tables: dict[int, Tensor] = {}
+
+    def logits(self, batch: Batch, view: int) -> Tensor:
+        """(B, C) float32 on the batch's device."""
+        if view not in self._tables:
+            self._tables[view] = self._load(view)
+        table = self._tables[view]
+        return table[batch.index.to(table.device)].to(batch.pixels.device, torch.float32)
+
+    def _load(self, view: int) -> Tensor:
+        name = content_hash(
+            [self._teacher.hash, asdict(self._teacher.inputs), self._views.fingerprint]
+        )
+        return array_file(
+            self._folder / f"logits-{name}-{view}.npy",
+            shape=self._shape,
+            dtype=np.float16,
+            make=lambda: self._compute(view),
+        )
+
+    @torch.inference_mode()
+    def _compute(self, view: int) -> Iterator[NDArray[np.float16]]:
+        teacher = self._teacher
+        log.info("asking the teacher about view %d of %d images", view + 1, self._shape[0])
+        for batch in view_batches(self._views, view=view, batch_size=512, device=teacher.device):
+            with autocast(teacher.device, "auto"):
+                logits = teacher.model(teacher.inputs.prepare(batch.pixels))
+            yield logits.to("cpu", torch.float16).numpy()
+
+
+def load_teacher(
+    config: TeacherConfig, data: ImageData, *, cache: Path, seed: int, device: torch.device
+) -> tuple[Teacher, TeacherInfo]:
+    """The teacher of a search and its measurements; trained first where the search file says so.
+
+    Raises CheckpointError where weights are missing, don't fit or want to run code.
+    """
+    stage = describe_teacher(config, data)
+    spec = stage.student
+    inputs = InputFormat(
+        image_size=spec.image_size, mean=config.mean or data.mean, std=config.std or data.std
+    )
+    if len(inputs.mean) != data.info.channels or len(inputs.std) != data.info.channels:
+        raise ConfigError(
+            f"teacher.mean and std need {data.info.channels} values, one for each channel of the data, "
+            f"got {len(inputs.mean)} and {len(inputs.std)}"
+        )
+    if config.train:
+        teacher = _trained(stage, inputs, data, cache=cache, seed=seed, device=device)
+        source = "trained here"
+    elif config.checkpoint:
+        teacher = _from_checkpoint(config.checkpoint, spec, inputs, data, device)
+        source = str(config.checkpoint)
+    else:
+        teacher = _pretrained(config, spec, inputs, data, device)
+        source = "pretrained weights of timm"
+    measured = evaluate(teacher.model, data.val, inputs=teacher.inputs, device=device)
+    return teacher, TeacherInfo(
+        name=spec.model,
+        hash=teacher.hash,
+        cost=measure_cost(
+            lambda: create_student(
+                spec, classes=len(data.info.class_names), channels=data.info.channels
+            ),
+            (data.info.channels, spec.image_size, spec.image_size),
+            latency=True,
+            check=False,
+        ),
+        val_accuracy=measured.accuracy,
+        source=source,
+    )
+
+
+def describe_teacher(config: TeacherConfig, data: ImageData) -> Stage:
+    """The teacher's architecture, and how it is trained if it is to be: a stage without teachers."""
+    spec = StudentSpec(
+        model=config.model,
+        arguments={k: tuple(v) if isinstance(v, list) else v for k, v in config.arguments.items()},
+        image_size=config.image_size or data.info.image_size,
+    )
+    return Stage(
+        name="teacher",
+        student=spec,
+        teachers=(),
+        loss_weights={"ce": 1.0},
+        temperature=1.0,
+        training=Training(**(config.train or TeacherTrainConfig()).model_dump()),
+    )
+
+
+def train_once(
+    stage: Stage,
+    teachers: Sequence[TeacherLogits],
+    *,
+    data: ImageData,
+    inputs: InputFormat,
+    key: str,
+    folder: Path,
+    device: torch.device,
+    cache: Path,
+) -> Teacher:
+    """A model trained under a name made of all that made it, and found again by whoever needs it next.
+
+    `key` is that name; others who want the same model meanwhile wait. Seeds follow from it.
+    """
+    home = folder / key
+    done = home / "stage.json"
+    seed = int(key, 16) % 2**31
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(home / "training.lock"):
+        if not done.exists():
+            log.info(
+                "training %s: %s, %d epochs", stage.name, stage.student.model, stage.training.epochs
+            )
+            torch.manual_seed(seed)
+            model = create(stage, data)
+            epochs = train_stage(
+                stage,
+                model,
+                teachers,
+                inputs=inputs,
+                views=data.views(stage.training.augmentation, cache=cache),
+                val=data.val,
+                seed=seed,
+                device=device,
+                folder=home,
+            )
+            history = [asdict(epoch) for epoch in epochs]
+            done.write_text(json.dumps({"stage": asdict(stage), "history": history}, indent=1))
+    model = create(stage, data)
+    load_weights(model, home / BEST)
+    return Teacher(model, inputs, key, device)
+
+
+def create(stage: Stage, data: ImageData) -> nn.Module:
+    """The stage's student, freshly initialised, for the data's classes and channels."""
+    return create_student(
+        stage.student,
+        classes=len(data.info.class_names),
+        channels=data.info.channels,
+        drop_rate=stage.training.drop_rate,
+        drop_path_rate=stage.training.drop_path_rate,
+    )
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Weights that autokd wrote itself, into the model they were written from."""
+    try:
+        load_model(model, str(path))
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: can't be loaded: {_first_line(error)}") from None
+
+
+def _trained(
+    stage: Stage,
+    inputs: InputFormat,
+    data: ImageData,
+    *,
+    cache: Path,
+    seed: int,
+    device: torch.device,
+) -> Teacher:
+    key = content_hash([asdict(stage), asdict(inputs), data.info.hash, data.flip, seed])
+    return train_once(
+        stage,
+        [],
+        data=data,
+        inputs=inputs,
+        key=key,
+        folder=cache / "teachers",
+        device=device,
+        cache=cache,
+    )
+
+
+def _from_checkpoint(
+    path: Path, spec: StudentSpec, inputs: InputFormat, data: ImageData, device: torch.device
+) -> Teacher:
+    """Weights from a .safetensors file, or from a state dict that torch reads without running any code."""
+    weights = _read_weights(path)
+    model = create_student(spec, classes=len(data.info.class_names), channels=data.info.channels)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1:2] or [str(error)]
+        raise CheckpointError(
+            f"teacher.checkpoint {path}: does not fit {spec.model} with {len(data.info.class_names)} classes and "
+            f"{data.info.channels} channels: {first[0].strip()[:200]}; check teacher.model and arguments"
+        ) from None
+    key = content_hash([hash_file(path), asdict(spec)])
+    return Teacher(model, inputs, key, device)
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"teacher.checkpoint {path}: there is no such file") from None
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"teacher.checkpoint {path}: holds more than weights and would run code when read; save it as "
+            "safetensors, or as torch.save(model.state_dict(), …)"
+        ) from None
+    except (SafetensorError, OSError, RuntimeError, EOFError) as error:
+        raise CheckpointError(
+            f"teacher.checkpoint {path}: can't be read: {_first_line(error)}"
+        ) from None
+    for key in ("state_dict", "model"):  # how training scripts commonly wrap it
+        if isinstance(weights, dict) and isinstance(weights.get(key), dict):
+            weights = weights[key]
+    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
+        raise CheckpointError(
+            f"teacher.checkpoint {path}: is not a state dict (parameter name -> tensor)"
+        )
+    return {name.removeprefix("module."): value for name, value in weights.items()}
+
+
+def _pretrained(
+    config: TeacherConfig,
+    spec: StudentSpec,
+    inputs: InputFormat,
+    data: ImageData,
+    device: torch.device,
+) -> Teacher:
+    """timm's pretrained weights, whose classes must be the data's; their own normalisation unless one is given."""
+    classes = len(data.info.class_names)
+    try:
+        model = timm.create_model(
+            spec.model, pretrained=True, in_chans=data.info.channels, **dict(spec.arguments)
+        )
+    except Exception as error:  # noqa: BLE001 - whatever the hub's client raises: no network, no such weights
+        raise CheckpointError(
+            f"teacher.pretrained: weights of {spec.model} can't be had: {_first_line(error)}; "
+            "give teacher.checkpoint a local file instead"
+        ) from None
+    if model.num_classes != classes:
+        raise CheckpointError(
+            f"teacher.pretrained: {spec.model} knows {model.num_classes} classes and the data has {classes}; "
+            "fine-tune it first and give the result as teacher.checkpoint, or use teacher.train"
+        )
+    own: dict[str, Any] = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
+    if len(own["mean"]) == data.info.channels:
+        inputs = replace(inputs, mean=config.mean or own["mean"], std=config.std or own["std"])
+    key = content_hash([str(model.pretrained_cfg), asdict(spec)])
+    return Teacher(model, inputs, key, device)
+
+
+def hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,180 @@
+"""One trial: measure the student, distil it stage by stage, measure it again. Knows neither Optuna nor MLflow."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+import traceback
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from autokd.distill import BEST, TeacherLogits, evaluate, train_stage
+from autokd.errors import AutoKDError, StorageError
+from autokd.quantities import format_cost
+from autokd.records import TEACHER, Budget, Candidate, Cost, Epoch, Stage, TrialResult, content_hash
+from autokd.task import Task
+from autokd.teachers import CachedLogits, Teacher, create, load_weights, train_once
+
+log = logging.getLogger(__name__)
+
+NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def trial_seed(search_seed: int, number: int) -> int:
+    """A seed of its own for each trial, the same whenever the search is repeated or goes on."""
+    return int(content_hash([search_seed, number]), 16) % 2**31
+
+
+def run_trial(
+    candidate: Candidate,
+    task: Task,
+    *,
+    number: int,
+    seed: int,
+    folder: Path,
+    control: str | None = None,
+) -> TrialResult:
+    """Everything that is to be known about one candidate. What goes wrong ends the trial and is its result.
+
+    Raises only StorageError: a full disk would fail every further trial too.
+    """
+    start = time.perf_counter()
+    blank = TrialResult(
+        number=number,
+        seed=seed,
+        candidate=candidate,
+        state="failed",
+        cost=None,
+        excess={},
+        control=control,
+        threads=task.threads,
+        folder=str(folder),
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        result = _measure_and_train(blank, task, folder)
+    except AutoKDError as error:
+        if isinstance(error, StorageError):
+            raise
+        result = replace(blank, reason=str(error))
+    except OSError as error:
+        if error.errno in NOT_WRITABLE:
+            raise StorageError(
+                f"{error.filename or folder}: can't be written: {error.strerror}"
+            ) from error
+        result = _failed(blank, error, folder)
+    except Exception as error:  # noqa: BLE001 - a bug in one architecture must not end the search
+        result = _failed(blank, error, folder)
+    return replace(result, seconds=time.perf_counter() - start)
+
+
+def _measure_and_train(blank: TrialResult, task: Task, folder: Path) -> TrialResult:
+    cost = task.measure_cost(blank.candidate.student)
+    excess = task.budget.excess(cost)
+    measured = replace(blank, cost=cost, excess=excess)
+    if not task.budget.admits(cost):
+        return replace(measured, state="rejected", reason=describe_excess(cost, task.budget))
+    history, model = _train(blank.candidate, task, seed=blank.seed, folder=folder)
+    val = evaluate(
+        model, task.data.val, inputs=task.inputs(blank.candidate.student), device=task.device
+    )
+    return replace(
+        measured,
+        state="complete",
+        val={"accuracy": val.accuracy, "loss": val.loss},
+        history=history,
+    )
+
+
+def _train(
+    candidate: Candidate, task: Task, *, seed: int, folder: Path
+) -> tuple[tuple[Epoch, ...], nn.Module]:
+    """All stages in turn. The last model, with the weights of its best epoch on val."""
+    history: list[Epoch] = []
+    teachers: dict[str, Teacher] = {TEACHER: task.teacher}
+    model: nn.Module | None = None
+    for stage in candidate.stages:
+        if stage.name.startswith("assistant"):
+            teachers[stage.name] = _find_or_train_assistant(stage, teachers, task)
+            continue
+        stage_seed = int(content_hash([seed, stage.name]), 16) % 2**31
+        torch.manual_seed(stage_seed)
+        fresh = create(stage, task.data)
+        if stage.start_from is not None:
+            load_weights(fresh, folder / BEST)
+        model = fresh
+        history += train_stage(
+            stage,
+            model,
+            _logits(stage, teachers, task),
+            inputs=task.inputs(stage.student),
+            views=task.data.views(stage.training.augmentation, cache=task.cache),
+            val=task.data.val,
+            seed=stage_seed,
+            device=task.device,
+            folder=folder,
+            at_least=max((e.val_accuracy for e in history), default=-1.0),
+        )
+        load_weights(model, folder / BEST)
+    assert model is not None, "a candidate has a stage that is no assistant"
+    return tuple(history), model
+
+
+def _find_or_train_assistant(stage: Stage, teachers: dict[str, Teacher], task: Task) -> Teacher:
+    """Named by what makes it, not by its trial: the next trial that needs the same assistant finds it."""
+    sources = [teachers[name].hash for name in stage.teachers]
+    inputs = task.inputs(stage.student)
+    key = content_hash(
+        [asdict(stage), sources, asdict(inputs), task.data.info.hash, task.data.flip]
+    )
+    return train_once(
+        stage,
+        _logits(stage, teachers, task),
+        data=task.data,
+        inputs=inputs,
+        key=key,
+        folder=task.cache / "assistants",
+        device=task.device,
+        cache=task.cache,
+    )
+
+
+def _logits(stage: Stage, teachers: dict[str, Teacher], task: Task) -> list[TeacherLogits]:
+    views = task.data.views(stage.training.augmentation, cache=task.cache)
+    return [
+        CachedLogits(teachers[name], views, task.cache / "logits", classes=task.classes)
+        for name in stage.teachers
+    ]
+
+
+def describe_excess(cost: Cost, budget: Budget) -> str:
+    """``over budget: macs 412M > 300M, params 6.10M > 5.00M``."""
+    over = [
+        f"{name} {format_cost(name, getattr(cost, name))} > {format_cost(name, budget.limits[name])}"
+        for name, excess in budget.excess(cost).items()
+        if excess > 0
+    ]
+    return "over budget: " + ", ".join(over)
+
+
+def evaluate_on_test(result: TrialResult, task: Task) -> dict[str, float]:
+    """A finished student on the test split: accuracy and loss. For front members only, and once each."""
+    assert result.folder is not None
+    stage = result.candidate.stages[-1]
+    model = create(stage, task.data)
+    load_weights(model, Path(result.folder) / BEST)
+    inputs = task.inputs(stage.student)
+    tested = evaluate(model.to(task.device), task.data.test, inputs=inputs, device=task.device)
+    return {"accuracy": tested.accuracy, "loss": tested.loss}
+
+
+def _failed(blank: TrialResult, error: Exception, folder: Path) -> TrialResult:
+    """A bug keeps its traceback, in the log and beside the trial."""
+    log.error("trial %d failed", blank.number, exc_info=error)
+    (folder / "traceback.txt").write_text("".join(traceback.format_exception(error)))
+    line = (str(error).strip().splitlines() or [""])[0][:300]
+    return replace(blank, reason=f"{type(error).__name__}: {line}")
