@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -21,15 +22,24 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "mlflow.db"
 
 
+@pytest.fixture(scope="session")
+def make_store_directory(migrated_database: Path) -> Callable[[Path], Path]:
+    """Makes an empty store in an existing folder."""
+
+    def make(directory: Path) -> Path:
+        with (
+            closing(sqlite3.connect(migrated_database)) as source,
+            closing(sqlite3.connect(directory / "mlflow.db")) as copy,
+        ):
+            source.backup(copy)
+        return directory
+
+    return make
+
+
 @pytest.fixture
-def store_directory(tmp_path: Path, migrated_database: Path) -> Path:
-    """A folder whose store is ready and empty."""
-    with (
-        closing(sqlite3.connect(migrated_database)) as source,
-        closing(sqlite3.connect(tmp_path / "mlflow.db")) as copy,
-    ):
-        source.backup(copy)
-    return tmp_path
+def store_directory(tmp_path: Path, make_store_directory: Callable[[Path], Path]) -> Path:
+    return make_store_directory(tmp_path)
 
 
 @pytest.fixture

@@ -79,6 +79,13 @@ def test_a_trials_run_holds_its_figures_and_files(store, tmp_path):
     assert files == {"best.safetensors", "candidate.yaml"}
 
 
+def test_more_points_than_one_request_may_hold_are_all_written(store):
+    epochs = tuple(replace(make_result().history[0], epoch=epoch) for epoch in range(1, 401))
+    begin(store).log_trial(make_result(1, history=epochs))
+    run_id = trial_runs(store)[1].info.run_id
+    assert len(store.client.get_metric_history(run_id, "train/loss")) == 400
+
+
 @pytest.mark.parametrize(
     ("state", "status"),
     [("complete", "FINISHED"), ("stopped", "KILLED"), ("rejected", "KILLED"), ("failed", "FAILED")],

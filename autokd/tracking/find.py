@@ -6,13 +6,13 @@ import re
 from typing import TYPE_CHECKING
 
 from autokd.errors import TrackingError
-from autokd.tracking.environment import mlflow_failures
 from autokd.tracking.read import find_parent, read_text
 from autokd.tracking.store import Store, one_line_errors, tag_is
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+CANDIDATE_FILE = "candidate.yaml"
 SHORTEST = 6  # hex digits of a run id or hash
 FORMS = "give an MLflow run id, a candidate's hash (6 digits or more of either) or STUDY/NUMBER"
 _TRIAL = tag_is("autokd.kind", "trial")
@@ -22,15 +22,12 @@ def find_candidate(store: Store, reference: str) -> tuple[str, str]:
     """The text of the trial's candidate.yaml, and a line that says which trial it is."""
     with one_line_errors(store):
         run = _find_run(store, reference)
-    tags = run.data.tags
-    description = _describe(run)
-    try:
-        return read_text(store, run.info.run_id, "candidate.yaml"), description
-    except mlflow_failures():
-        raise TrackingError(
-            f"{description} has no candidate.yaml"
-            + (f": it was {tags['autokd.state']}, not trained" if tags.get("autokd.state") else "")
-        ) from None
+        files = {file.path for file in store.client.list_artifacts(run.info.run_id)}
+        if CANDIDATE_FILE not in files:
+            raise TrackingError(
+                f"{_describe(run)} has no {CANDIDATE_FILE}, so it can't be run again from here"
+            )
+        return read_text(store, run.info.run_id, CANDIDATE_FILE), _describe(run)
 
 
 def _find_run(store: Store, reference: str) -> Run:

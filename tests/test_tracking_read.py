@@ -1,0 +1,148 @@
+"""Reading searches and trials back from the store alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from tracking_records import BUDGET, begin, finish, make_folder, make_info, make_result
+
+from autokd.errors import TrackingError
+from autokd.tracking.find import find_candidate
+from autokd.tracking.read import COLUMNS, list_studies, read_study
+from autokd.tracking.store import open_store
+
+
+@pytest.fixture(scope="module")
+def searched(make_store_directory, tmp_path_factory):
+    """A finished search of four trials, one of each state; to be read alone."""
+    tmp_path = tmp_path_factory.mktemp("searched")
+    store = open_store(None, make_store_directory(tmp_path))
+    trials = [
+        make_result(0, control="small student", folder=make_folder(tmp_path / "t0")),
+        make_result(1, state="stopped", reason="stopped at rung 1"),
+        make_result(2, state="rejected", reason="over budget: macs", val={}, history=()),
+        make_result(3, state="failed", reason="diverged", val={}, cost=None, excess={}),
+    ]
+    finish(begin(store), trials, [0])
+    return store
+
+
+def test_a_search_is_read_back_as_it_was_written(searched):
+    stored = read_study(searched, "digits")
+    assert (stored.study, stored.status, stored.seed) == ("digits", "FINISHED", 3)
+    assert stored.objectives == ("val_accuracy", "macs")
+    assert stored.budget == BUDGET
+    assert stored.config == "name: digits\n"
+    assert stored.hypervolume == 0.7
+    assert stored.teacher == {
+        "name": "resnet18",
+        "hash": "beef",
+        "source": "trained here",
+        "val_accuracy": 0.98,
+        "macs": 557_000_000,
+        "params": 11_200_000,
+        "size_bytes": 44_800_000,
+    }
+    assert stored.data["name"] == "digits"
+    assert (stored.data["train_count"], stored.data["classes"]) == (100, 2)
+
+
+def test_trials_are_a_table_with_one_row_each(searched):
+    trials = read_study(searched, None).trials
+    assert tuple(trials.columns) == COLUMNS
+    assert list(trials.number) == [0, 1, 2, 3]
+    assert list(trials.state) == ["complete", "stopped", "rejected", "failed"]
+    assert list(trials.reason) == [None, "stopped at rung 1", "over budget: macs", "diverged"]
+    first = trials.iloc[0]
+    assert first.student == "resnet width=8 blocks=(1, 2) stem=3 pool=None"
+    assert first.stages == "teacher → assistant_1 → student"
+    assert (first.macs, first.front_rank, first.test_accuracy) == (1_000_000, 1, 0.75)
+    last = trials.iloc[3]
+    assert last.macs is pd.NA
+    assert last.front_rank is pd.NA
+    assert math.isnan(last.val_accuracy)
+
+
+def test_a_search_without_trials_is_an_empty_table(store):
+    begin(store)
+    trials = read_study(store, None).trials
+    assert tuple(trials.columns) == COLUMNS
+    assert len(trials) == 0
+
+
+def test_the_latest_search_is_the_one_begun_last(store):
+    begin(store, make_info("first"))
+    begin(store, make_info("second"))
+    assert read_study(store, None).study == "second"
+    begin(store, make_info("first"))  # goes on
+    assert read_study(store, None).study == "first"
+    assert [entry.study for entry in list_studies(store)] == ["first", "second"]
+
+
+def test_an_unknown_search_is_an_error_that_names_the_known_ones(searched):
+    with pytest.raises(TrackingError, match=r"known searches: digits\. Did you mean 'digits'"):
+        read_study(searched, "digit")
+
+
+def test_a_store_without_a_search_says_what_to_do(store):
+    with pytest.raises(TrackingError, match="holds no search yet; run `autokd search` first"):
+        read_study(store, None)
+    assert list_studies(store) == ()
+
+
+def test_a_trial_is_found_by_number_hash_and_run_id(searched):
+    row = read_study(searched, None).trials.iloc[0]
+    for reference in ("digits/0", row.candidate, row.candidate[:8], row.run_id, row.run_id[:12]):
+        text, description = find_candidate(searched, reference)
+        assert text == "stages: []\n"
+        assert description.startswith("trial 0 of search digits (resnet width=8")
+
+
+def test_one_candidate_tried_in_two_searches_is_not_ambiguous(store, tmp_path):
+    result = make_result(0, folder=make_folder(tmp_path / "t0"))
+    begin(store).log_trial(result)
+    begin(store, make_info("other")).log_trial(replace(result, state="stopped"))
+    _, description = find_candidate(store, result.candidate.hash)
+    assert "search digits" in description  # the complete one
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("digits/9", "search 'digits' has no trial 9"),
+        ("digit/0", "unknown search 'digit'"),
+        ("abc", "'abc' names no trial; give an MLflow run id"),
+        ("x' or '1'='1", "names no trial"),
+        ("000000000000", "no trial .* starts with '000000000000'"),
+        ("digits/2", r"trial 2 .*rejected.* has no candidate\.yaml"),
+    ],
+)
+def test_a_reference_to_nothing_is_an_error_of_one_line(searched, reference, message):
+    with pytest.raises(TrackingError, match=message) as caught:
+        find_candidate(searched, reference)
+    assert "\n" not in str(caught.value)
+
+
+def test_digits_that_fit_several_trials_are_refused(store):
+    begin(store)
+    (experiment_id,) = store.experiment_ids()
+    for candidate in ("abcdef1234567890", "abcdef0987654321"):
+        tags = {"autokd.kind": "trial", "autokd.candidate": candidate}
+        store.client.create_run(experiment_id, tags=tags)
+    with pytest.raises(TrackingError, match=r"'abcdef' fits several: .*; give more digits"):
+        find_candidate(store, "abcdef")
+
+
+@pytest.mark.slow
+def test_trials_beyond_a_page_are_read(store):
+    """MLflow gives a thousand runs at a time."""
+    tracker = begin(store)
+    tracker.log_trial(make_result(0))
+    (experiment_id,) = store.experiment_ids()
+    tags = {"autokd.kind": "trial", "autokd.study": "digits"}
+    for number in range(1, 1003):
+        store.client.create_run(experiment_id, tags=tags | {"autokd.trial": str(number)})
+    assert len(read_study(store, None).trials) == 1003
