@@ -50,8 +50,7 @@ def front_markdown(
 
 
 _NOTE = (
-    "val and test: accuracy. Val chose the students and so flatters them; test was looked at once, "
-    "for these alone. "
+    "Val chose the students and so flatters them; test was looked at once, for these alone. "
     "`pareto.html` beside this file shows all trials; `front.csv` holds the table."
 )
 
