@@ -320,7 +320,8 @@ _TAGS = ("value", "choice", "range", "int_range")  # of the unions above; no par
 def _explain(error: ValidationError) -> str:
     """The first problem as ``path: what is wrong, what is allowed``, and how many more there are."""
     problems = error.errors()
-    problem = problems[0]
+    # a key that is misspelt is also missing under its right name: the misspelling says more
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     path = ".".join(str(part) for part in problem["loc"] if part not in _TAGS)
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
@@ -332,6 +333,8 @@ def _explain(error: ValidationError) -> str:
         )
     elif problem["type"] == "missing":
         message = "is missing"
+    elif problem["type"] == "union_tag_invalid":
+        message = f"must be a value or a list of values, got {problem['input']!r}"
     elif not problem["type"].startswith("value_error"):
         message = f"{message[0].lower()}{message[1:]}, got {problem['input']!r}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

@@ -11,7 +11,7 @@ from torch import nn
 from autokd.config import Config
 from autokd.cost import exact_cost, measure_cost
 from autokd.data import ImageData, load_data
-from autokd.errors import ConfigError
+from autokd.errors import ConfigError, CostError
 from autokd.records import Budget, Cost, StudentSpec, TeacherInfo, content_hash
 from autokd.students import InputFormat, create_student
 from autokd.teachers import Teacher, load_teacher
@@ -29,11 +29,16 @@ class StudentCosts:
         """MACs, parameters and size; raises an AutoKDError where the model can't be built or counted."""
         key = content_hash(asdict(spec))
         if key not in self._known:
-            self._known[key] = exact_cost(
-                lambda: build_student(spec, self._data),
-                input_shape(spec, self._data),
-                weight_dtype=self._weight_dtype,
-            )
+            try:
+                self._known[key] = exact_cost(
+                    lambda: build_student(spec, self._data),
+                    input_shape(spec, self._data),
+                    weight_dtype=self._weight_dtype,
+                )
+            except CostError as error:
+                raise CostError(
+                    f"{spec.describe()}: {error}; choose another image size or other arguments"
+                ) from error
         return self._known[key]
 
 
