@@ -60,10 +60,10 @@ class Space:
         """One candidate. Asks only for the parameters that this candidate has."""
         student = self.sample_student(suggest)
         training = self._sample_training(suggest, epochs=self._pick("train.epochs", suggest))
-        count = self._pick("schedule.assistants", suggest)
+        loss = self._pick("distill.loss", suggest)
+        count = 0 if loss == NO_LOSS else self._pick("schedule.assistants", suggest)
         specs = choose_assistants(student, count) if count and choose_assistants else ()
         stages = self._assistant_stages(specs)
-        loss = self._pick("distill.loss", suggest)
         teacher = stages[-1].name if stages else TEACHER
         stages.append(
             Stage(
