@@ -6,7 +6,7 @@ moves a builder fails loudly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -35,6 +35,8 @@ def _resnet(
 
     The deep 3x3 stem (He et al. 2019, "ResNet-C") follows the width; timm's 7x7 stem has 64 channels always.
     """
+    _check("stages", stages, (3, 4))
+    _check("stem_stride", stem_stride, (1, 2, 4))
     model: Any = timm.create_model(
         "resnet18",
         layers=(depth,) * 4,
@@ -88,6 +90,7 @@ def _mobilenetv3(
     *, variant: str, width: float, depth: float, stem_stride: int, image_size: int, **kwargs: Any
 ) -> nn.Module:
     """Howard et al. 2019, scaled by width and depth multipliers."""
+    _check("variant", variant, ("small", "large"))
     name = f"mobilenetv3_{variant}_100"
     model = _gen_mobilenet_v3(name, channel_multiplier=width, depth_multiplier=depth, **kwargs)
     return _with_stem_stride(model, stem_stride)
@@ -107,6 +110,12 @@ def _with_stem_stride(model: Any, stride: int) -> nn.Module:
     """For images of 28 or 32 pixels a first convolution of stride 2 throws too much away."""
     model.conv_stem.stride = (stride, stride)
     return cast(nn.Module, model)
+
+
+def _check(name: str, value: object, allowed: Collection[object]) -> None:
+    """timm would build some other model from other values, and say nothing."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value}")
 
 
 FAMILIES: dict[str, Family] = {
