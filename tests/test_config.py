@@ -1,0 +1,293 @@
+"""Search files: what is accepted, and the one line that says what is wrong with the others."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autokd.config import Range, load_config, override_config, parse_config
+from autokd.errors import ConfigError
+from autokd.records import Budget
+from autokd.space import Space, centre
+
+SEARCH_FILES = sorted((Path(__file__).parent.parent / "search_spaces").glob("*.yaml"))
+SMALLEST = {
+    "data": {"source": "digits"},
+    "teacher": {"model": "resnet", "train": {"epochs": 1}},
+    "students": {"model": "resnet"},
+}
+
+
+def search_file(**changes):
+    """The smallest search file with some values replaced; `train__epochs` is train.epochs."""
+    record = copy.deepcopy(SMALLEST)
+    for path, value in changes.items():
+        *parents, key = path.split("__")
+        section = record
+        for parent in parents:
+            section = section.setdefault(parent, {})
+        section[key] = value
+    return record
+
+
+def refusal(**changes) -> str:
+    with pytest.raises(ConfigError, match=r"^mine\.yaml: ") as refused:
+        parse_config(search_file(**changes), source="mine.yaml")
+    message = str(refused.value)
+    assert "\n" not in message
+    return message.removeprefix("mine.yaml: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param(
+            {"distil": {}},
+            "top level: unknown key 'distil'; known keys: name, seed, data, teacher, budget, students, "
+            "distill, schedule, train, search. Did you mean 'distill'?",
+            id="unknown section",
+        ),
+        pytest.param(
+            {"data__metadata": {"path": "a.csv", "group": ["sex"]}},
+            "data.metadata: unknown key 'group'; known keys: path, key, groups, cluster. "
+            "Did you mean 'groups'?",
+            id="unknown key of a nested section",
+        ),
+        pytest.param(
+            {"train__learning_rate": {"low": 1, "hgh": 2}},
+            "train.learning_rate: unknown key 'hgh'; known keys: low, high, log, step. "
+            "Did you mean 'high'? (and 1 more)",
+            id="unknown key of a range",
+        ),
+        pytest.param({"data": {}}, "data.source: is missing", id="missing key"),
+        pytest.param(
+            {"train__learning_rate": {"low": 1}},
+            "train.learning_rate.high: is missing",
+            id="no high",
+        ),
+        pytest.param(
+            {"distill__temperature": {"low": 8, "high": 1}},
+            "distill.temperature: low must be <= high, got low=8.0, high=1.0",
+            id="low > high",
+        ),
+        pytest.param(
+            {"train__weight_decay": {"low": 0, "high": 1, "log": True}},
+            "train.weight_decay: log needs low > 0, got low=0.0",
+            id="log from 0",
+        ),
+        pytest.param(
+            {"students__families": {"resnet": {"width": {"low": 8, "high": 16, "step": 0}}}},
+            "students.families.resnet.width: step must be > 0, got step=0",
+            id="step 0",
+        ),
+        pytest.param(
+            {"train__learning_rate": {"low": 1, "high": 2, "step": 1, "log": True}},
+            "train.learning_rate: log and step can't be used together; leave one out",
+            id="log and step",
+        ),
+        pytest.param(
+            {"train__learning_rate": "fast"},
+            "train.learning_rate: input should be a valid number, unable to parse string as a number, "
+            "got 'fast'",
+            id="text for a number",
+        ),
+        pytest.param(
+            {"train__epochs": 1.5},
+            "train.epochs: input should be a valid integer, got a number with a fractional part, got 1.5",
+            id="half an epoch",
+        ),
+        pytest.param(
+            {"train__learning_rate": [0.1, -1]},
+            "train.learning_rate: must be > 0, got -1",
+            id="one bad value in a list",
+        ),
+        pytest.param(
+            {"train__drop_rate": {"low": 0, "high": 1}},
+            "train.drop_rate: must be >= 0 and <= 0.9, got 1",
+            id="range beyond the limit",
+        ),
+        pytest.param(
+            {"train__batch_size": 1}, "train.batch_size: must be >= 2, got 1", id="batch of one"
+        ),
+        pytest.param(
+            {"data": "digits"},
+            "data: input should be a valid dictionary or instance of DataConfig, got 'digits'",
+            id="text for a section",
+        ),
+        pytest.param(
+            {"students__model": {"low": 1, "high": 2}},
+            "students.model: must be a value or a list of values, got {'low': 1, 'high': 2}",
+            id="range of names",
+        ),
+        pytest.param(
+            {"train__precision": "fp16"},
+            "train.precision: input should be 'auto', 'fp32' or 'bf16', got 'fp16'",
+            id="one of a few words",
+        ),
+        pytest.param(
+            {"budget__max_macs": "20 apples"},
+            "budget.max_macs: expected 300M, 1.5G, 200k or a plain number, got '20 apples'",
+            id="bad unit",
+        ),
+        pytest.param(
+            {"budget__max_latency": "20MB"},
+            "budget.max_latency: expected 20ms, 0.5s or a plain number of milliseconds, got '20MB'",
+            id="unit of something else",
+        ),
+        pytest.param(
+            {"teacher__pretrained": True},
+            "teacher: give exactly one of checkpoint, pretrained: true and train, "
+            "got pretrained and train",
+            id="two teachers",
+        ),
+        pytest.param(
+            {"teacher": {"model": "resnet"}},
+            "teacher: give exactly one of checkpoint, pretrained: true and train, got none",
+            id="no weights",
+        ),
+        pytest.param(
+            {"search__objectives": ["macs"]},
+            "search: objectives must be val_accuracy and one or two costs, got [macs]",
+            id="objectives without accuracy",
+        ),
+        pytest.param(
+            {"train__epochs": 0, "search__trials": 0},
+            "train.epochs: must be >= 1, got 0 (and 1 more)",
+            id="two mistakes",
+        ),
+    ],
+)
+def test_a_mistake_is_answered_by_one_line_with_path_value_and_what_is_allowed(changes, message):
+    assert refusal(**changes) == message
+
+
+def test_an_empty_list_is_no_choice():
+    assert refusal(train__learning_rate=[]).startswith("train.learning_rate: ")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yaml: can't be read: No such file or directory"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_a_folder_is_no_search_file(tmp_path):
+    with pytest.raises(ConfigError, match=rf"{tmp_path.name}: can't be read: Is a directory"):
+        load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"data: [1, 2\nteacher: {", "is not valid YAML: .*line 2"),
+        (b"data: !!python/object/apply:os.system ['true']", "is not valid YAML: .*constructor"),
+        (b"\tdata: 1", "is not valid YAML: "),
+        (b"- digits\n- resnet\n", "must hold keys such as data, teacher and students"),
+        (b"", "must hold keys such as data, teacher and students"),
+        (b"\xff\xfe\x00", "is not UTF-8 text; give a YAML search file"),
+    ],
+)
+def test_what_is_no_search_file_is_refused_in_one_line(tmp_path, content, problem):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"^{re.escape(str(path))}: {problem}") as refused:
+        load_config(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_number_that_yaml_reads_as_text_is_a_number(tmp_path):
+    path = tmp_path / "mine.yaml"
+    rates = "train: {learning_rate: 3e-4, weight_decay: [1e-3, 0.1], epochs: 2}"
+    path.write_text(yaml.safe_dump(SMALLEST) + rates)
+    train = load_config(path).train
+    assert (train.learning_rate, train.weight_decay, train.epochs) == (3e-4, (1e-3, 0.1), 2)
+
+
+def test_a_range_of_whole_numbers_stays_whole_and_any_other_does_not():
+    families = {"resnet": {"width": {"low": 8, "high": 16}, "depth": {"low": "1e-1", "high": 2}}}
+    own = parse_config(search_file(students__families=families), source="").students.families
+    assert own["resnet"] == {
+        "width": Range[int](low=8, high=16),
+        "depth": Range[float](low=0.1, high=2),
+    }
+
+
+def test_a_search_is_named_by_its_file_unless_it_says_otherwise(tmp_path):
+    path = tmp_path / "lenses.yaml"
+    path.write_text(yaml.safe_dump(SMALLEST))
+    assert load_config(path).name == "lenses"
+    path.write_text(yaml.safe_dump(SMALLEST | {"name": "glasses"}))
+    assert load_config(path).name == "glasses"
+
+
+def test_a_small_file_has_defaults_for_the_rest():
+    config = parse_config(SMALLEST, source="")
+    assert (config.distill.loss, config.distill.temperature) == ("kd", 4.0)
+    assert config.search.objectives == ("val_accuracy", "macs")
+    assert config.schedule.assistants == 0
+    assert config.budget.to_budget() == Budget()
+
+
+def test_limits_are_kept_in_base_units():
+    limits = {"max_macs": "300M", "max_latency": "0.5s", "max_size": "1MiB", "max_params": 5000}
+    config = parse_config(search_file(budget=limits), source="")
+    assert config.budget.to_budget() == Budget(
+        macs=3e8, params=5e3, latency_ms=500, size_bytes=2**20
+    )
+
+
+@given(
+    rate=st.floats(1e-9, 1e3),
+    trials=st.integers(1, 10**6),
+    epochs=st.integers(1, 99) | st.lists(st.integers(1, 99), min_size=1, max_size=3),
+    low=st.integers(1, 9),
+    width=st.integers(0, 9),
+    macs=st.floats(1, 1e12),
+)
+@settings(deadline=None, max_examples=40)
+def test_a_config_comes_back_from_the_file_that_it_is_written_to(
+    rate, trials, epochs, low, width, macs
+):
+    config = parse_config(
+        search_file(
+            train__learning_rate=rate,
+            train__epochs=epochs,
+            search__trials=trials,
+            budget__max_macs=macs,
+            students__families={"resnet": {"width": {"low": low, "high": low + width}}},
+        ),
+        source="",
+    )
+    written = yaml.safe_dump(config.model_dump(mode="json"))
+    assert parse_config(yaml.safe_load(written), source="") == config
+
+
+def test_overrides_replace_values_and_are_checked_like_the_file():
+    config = parse_config(SMALLEST, source="")
+    overrides = {"search": {"trials": 7}, "budget": {"max_macs": "2M"}, "": {"seed": 3}}
+    changed = override_config(config, overrides)
+    assert (changed.search.trials, changed.budget.max_macs, changed.seed) == (7, 2e6, 3)
+    with pytest.raises(ConfigError, match="^command line: budget.max_macs: expected 300M"):
+        override_config(config, {"budget": {"max_macs": "much"}})
+
+
+def test_an_override_of_none_leaves_the_value_as_it_is():
+    config = parse_config(search_file(search__trials=9), source="")
+    assert override_config(config, {"search": {"trials": None, "time": None}, "": {}}) == config
+
+
+@pytest.mark.parametrize("path", SEARCH_FILES, ids=lambda path: path.stem)
+def test_every_search_file_of_the_repository_loads_and_samples(path):
+    space = Space(load_config(path), image_size=32)
+    candidate = space.sample(centre)
+    assert candidate.student.model in space.models
+    assert space.distributions
+
+
+def test_the_repository_has_search_files():
+    assert SEARCH_FILES
