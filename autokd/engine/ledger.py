@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from autokd.errors import StorageError
@@ -79,13 +78,15 @@ class Ledger:
             "candidate": json.dumps(proposal.candidate.to_dict()),
             "control": proposal.control,
         }
-        self._study.enqueue_trial(dict(proposal.params), user_attrs=attributes)
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", UserWarning
-            )  # a control without parameters of the space
-            trial = self._study.ask(fixed_distributions=dict(proposal.distributions))
-        return Entry(number=trial.number, proposal=proposal)
+        running = create_trial(  # written whole or not at all, however the driver ends
+            state=TrialState.RUNNING,
+            params=dict(proposal.params),
+            distributions=dict(proposal.distributions),
+            user_attrs=attributes,
+        )
+        self._study.add_trial(running)
+        number = self._study.get_trials(deepcopy=False)[-1].number
+        return Entry(number=number, proposal=proposal)
 
     def close(self, entry: Entry, result: TrialResult) -> Entry:
         """Write down what became of it. The result is committed before the state, so a crash in between repeats nothing."""
