@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_model
 from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autokd.data.batches import Batch, eval_batches, train_batches
+from autokd.data.batches import Batch, count_batches, eval_batches, train_batches
 from autokd.data.load import Split
 from autokd.data.views import Views
-from autokd.errors import TrainingDivergedError
+from autokd.errors import StorageError, TrainingDivergedError
 from autokd.losses import LOSSES, cross_entropy
 from autokd.records import Epoch, Stage
 from autokd.students import InputFormat
@@ -70,7 +71,7 @@ def train_stage(
         lr=training.learning_rate,
         weight_decay=training.weight_decay,
     )
-    steps = training.epochs * max(1, len(views.split) // training.batch_size)
+    steps = training.epochs * count_batches(len(views.split), training.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: _warmup_cosine(step, steps)
     )
@@ -117,7 +118,7 @@ def train_stage(
         epochs_since_best += 1
         if measured.accuracy > best_accuracy:
             best_accuracy, epochs_since_best = measured.accuracy, 0
-            save_model(student, str(folder / BEST))
+            save_weights(student, folder / BEST)
         yield Epoch(
             stage=stage.name,
             epoch=epoch,
@@ -129,7 +130,15 @@ def train_stage(
         )
         if training.patience is not None and epochs_since_best >= training.patience:
             break
-    save_model(student, str(folder / LAST))
+    save_weights(student, folder / LAST)
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Raises StorageError where they can't be written: a full disk, above all."""
+    try:
+        save_model(model, str(path))
+    except SafetensorError as error:
+        raise StorageError(f"{path}: can't be written: {error}") from None
 
 
 def loss_terms(
@@ -198,6 +207,9 @@ def _warmup_cosine(step: int, steps: int) -> float:
 
 
 def _refuse_divergence(stage: str, epoch: int, means: dict[str, float]) -> None:
-    for name, mean in means.items():
-        if not math.isfinite(mean):
-            raise TrainingDivergedError(f"{stage}, epoch {epoch}: the {name} loss became {mean}")
+    """Names every term that is affected: one that is not a number makes the others so within a step."""
+    broken = [name for name, mean in means.items() if not math.isfinite(mean)]
+    terms = [name for name in broken if name != "total"] or broken
+    if terms:
+        which = f"{terms[0]} loss" if len(terms) == 1 else f"{' and '.join(terms)} losses"
+        raise TrainingDivergedError(f"{stage}, epoch {epoch}: the {which} became {means[terms[0]]}")

@@ -51,6 +51,11 @@ def train_batches(
     return _of_view(views, view, parts, torch.device(device), processes)
 
 
+def count_batches(count: int, batch_size: int) -> int:
+    """How many batches `train_batches` makes of so many images."""
+    return count // batch_size + (count % batch_size > 1)
+
+
 def view_batches(
     views: Views,
     *,
