@@ -272,7 +272,7 @@ def test_overrides_replace_values_and_are_checked_like_the_file():
     overrides = {"search": {"trials": 7}, "budget": {"max_macs": "2M"}, "": {"seed": 3}}
     changed = override_config(config, overrides)
     assert (changed.search.trials, changed.budget.max_macs, changed.seed) == (7, 2e6, 3)
-    with pytest.raises(ConfigError, match="^command line: budget.max_macs: expected 300M"):
+    with pytest.raises(ConfigError, match=r"^command line: budget\.max_macs: expected 300M"):
         override_config(config, {"budget": {"max_macs": "much"}})
 
 
