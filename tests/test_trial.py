@@ -1,0 +1,201 @@
+"""One trial: what goes wrong ends it and is its result, and its seed decides the rest."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+
+import pytest
+import tiny_task
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_task import LARGE, SMALL, candidate, make_data, make_task, stage
+
+from autokd.errors import StorageError
+from autokd.records import Budget, Candidate, Cost
+from autokd.trial import describe_excess, evaluate_on_test, run_trial, trial_seed
+
+DATA = make_data()
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    return make_task(DATA, tmp_path_factory.mktemp("cache"))
+
+
+def run(task, wanted, folder, *, seed=7, number=0):
+    return run_trial(wanted, task, number=number, seed=seed, folder=folder)
+
+
+def test_a_complete_trial_knows_its_cost_its_accuracy_and_every_epoch(task, tmp_path):
+    result = run(task, candidate(epochs=3), tmp_path / "0", number=4)
+    assert (result.state, result.reason, result.number, result.seed) == ("complete", None, 4, 7)
+    assert result.cost is not None
+    assert result.cost.macs > 0
+    assert result.cost.latency_ms is not None
+    assert [epoch.epoch for epoch in result.history] == [1, 2, 3]
+    best = max(result.history, key=lambda epoch: epoch.val_accuracy)
+    assert result.val == {"accuracy": best.val_accuracy, "loss": best.val_loss}
+    assert (tmp_path / "0" / "best.safetensors").exists()
+    assert result.seconds > 0
+
+
+def test_a_student_over_budget_is_rejected_untrained_with_its_reason(task, tmp_path):
+    tight = replace(task, budget=Budget(macs=1000, params=1e9))
+    result = run(tight, candidate(), tmp_path / "0")
+    assert result.state == "rejected"
+    assert result.reason is not None
+    assert result.reason.startswith("over budget: macs ")
+    assert result.reason.endswith(" > 1.00k")
+    assert result.excess["macs"] > 0 >= result.excess["params"]
+    assert result.history == ()
+    assert not list((tmp_path / "0").iterdir())
+
+
+def test_a_student_that_cannot_be_built_fails_with_one_line_and_no_traceback(task, tmp_path):
+    odd = replace(SMALL, arguments=dict(SMALL.arguments) | {"stages": 7})
+    result = run(task, candidate(student=odd), tmp_path / "0")
+    assert result.state == "failed"
+    assert result.reason is not None
+    assert "stages must be one of 3, 4, got 7" in result.reason
+    assert "\n" not in result.reason
+    assert not (tmp_path / "0" / "traceback.txt").exists()
+
+
+def test_a_loss_that_runs_away_fails_its_trial(task, tmp_path):
+    wild = candidate(optimizer="sgd", learning_rate=1e6)
+    result = run(task, wild, tmp_path / "0")
+    assert result.state == "failed"
+    assert result.reason is not None
+    assert result.reason.startswith("student, epoch ")
+
+
+def test_a_bug_fails_its_trial_with_one_line_and_leaves_its_traceback(task, tmp_path):
+    unknown = candidate(loss_weights={"ce": 1.0, "no_such_loss": 1.0})
+    result = run(task, unknown, tmp_path / "0")
+    assert result.state == "failed"
+    assert result.reason == "KeyError: 'no_such_loss'"
+    assert "Traceback" in (tmp_path / "0" / "traceback.txt").read_text()
+
+
+class FullDisk:
+    """A teacher's model whose answers nobody can keep."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __call__(self, pixels):
+        raise OSError(self.number, "No space left on device", "logits.npy")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_full_disk_ends_the_search_not_the_trial(task, tmp_path, number):
+    failing = task_with_teacher(task, tmp_path, FullDisk(number))
+    with pytest.raises(StorageError, match="can't be written: No space left on device"):
+        run(failing, candidate(), tmp_path / "0")
+
+
+def task_with_teacher(task, cache, forward):
+    teacher = tiny_task.make_teacher(DATA, seed=5)
+    teacher.model.forward = forward
+    return replace(task, teacher=teacher, cache=cache)
+
+
+def test_weights_that_cannot_be_written_end_the_search_not_the_trial(task, tmp_path):
+    folder = tmp_path / "0"
+    (folder / "best.safetensors").mkdir(parents=True)  # where the file should go
+    with pytest.raises(StorageError, match=r"best\.safetensors: can't be written: "):
+        run(task, candidate(), folder)
+
+
+def test_the_same_candidate_and_seed_give_the_same_student_alone_and_after_others(task, tmp_path):
+    wanted = candidate(drop_rate=0.2, augmentation="light")
+    torch.manual_seed(1)
+    alone = run(task, wanted, tmp_path / "0")
+    with_another_seed = run(task, wanted, tmp_path / "1", seed=8)
+    torch.randn(10)
+    after_another = run(task, wanted, tmp_path / "2")
+    assert alone.val == after_another.val
+    assert without_seconds(alone) == without_seconds(after_another)
+    assert alone.val["loss"] != with_another_seed.val["loss"]
+
+
+def without_seconds(result):
+    return [replace(epoch, seconds=0) for epoch in result.history]
+
+
+ASSISTANT = stage(name="assistant_1", student=LARGE, epochs=1)
+TAUGHT_BY_IT = stage(teachers=("assistant_1",), epochs=1)
+
+
+def test_an_assistant_is_trained_once_for_all_trials_that_need_the_same(task, tmp_path):
+    task = replace(task, cache=tmp_path / "cache")
+    homes = task.cache / "assistants"
+    first = run(task, Candidate(stages=(ASSISTANT, TAUGHT_BY_IT)), tmp_path / "0", seed=0)
+    (weights,) = homes.glob("*/best.safetensors")
+    written = weights.stat().st_mtime_ns
+    another_student = stage(teachers=("assistant_1",), epochs=1, learning_rate=3e-2)
+    run(task, Candidate(stages=(ASSISTANT, another_student)), tmp_path / "1", seed=1)
+    assert [path.stat().st_mtime_ns for path in homes.glob("*/best.safetensors")] == [written]
+    assert [epoch.stage for epoch in first.history] == ["student"]
+
+    at_another_temperature = replace(ASSISTANT, temperature=5.0)
+    run(task, Candidate(stages=(at_another_temperature, TAUGHT_BY_IT)), tmp_path / "2")
+    assert len(list(homes.iterdir())) == 2
+    of_another_teacher = replace(task, teacher=tiny_task.make_teacher(DATA, seed=1))
+    run(of_another_teacher, Candidate(stages=(ASSISTANT, TAUGHT_BY_IT)), tmp_path / "3")
+    assert len(list(homes.iterdir())) == 3
+
+
+def test_a_student_learns_from_its_assistant_and_not_from_the_teacher(task, tmp_path):
+    through = run(task, Candidate(stages=(ASSISTANT, TAUGHT_BY_IT)), tmp_path / "0")
+    direct = run(task, candidate(epochs=1), tmp_path / "1")
+    assert direct.val["loss"] != through.val["loss"]
+
+
+LABELS_ALONE = tiny_task.labels_alone(epochs=8)  # the teacher of this task knows nothing
+
+
+def test_fine_tuning_starts_from_the_students_best_weights(task, tmp_path):
+    # so slow that the weights stay as they are, but for batch norm's statistics
+    finetune = replace(
+        LABELS_ALONE,
+        name="finetune",
+        start_from="student",
+        training=replace(LABELS_ALONE.training, epochs=1, learning_rate=1e-12),
+    )
+    tuned = run(task, Candidate(stages=(LABELS_ALONE, finetune)), tmp_path / "0")
+    assert [epoch.stage for epoch in tuned.history] == ["student"] * 8 + ["finetune"]
+    assert tuned.history[-1].val_accuracy > 0.6  # from fresh weights: about 0.25
+    assert tuned.val["accuracy"] == max(epoch.val_accuracy for epoch in tuned.history)
+
+
+def test_a_finished_student_is_tested_from_its_best_weights(task, tmp_path):
+    result = run(task, Candidate(stages=(LABELS_ALONE,)), tmp_path / "0")
+    tested = evaluate_on_test(result, task)
+    assert tested.keys() == {"accuracy", "loss"}
+    assert tested["accuracy"] > 0.6
+    assert tested == evaluate_on_test(result, task)
+
+
+def test_excess_is_described_limit_by_limit():
+    cost = Cost(macs=412_000_000, params=6_100_000, size_bytes=10**6)
+    budget = Budget(macs=300e6, params=5e6, size_bytes=2e6)
+    assert describe_excess(cost, budget) == "over budget: macs 412M > 300M, params 6.10M > 5.00M"
+
+
+@given(st.integers(0, 2**31), st.integers(0, 2**31))
+@settings(deadline=None)
+def test_trial_seeds_differ_from_trial_to_trial_and_from_search_to_search(search, number):
+    seeds = {
+        trial_seed(search, number),
+        trial_seed(search, number + 1),
+        trial_seed(search + 1, number),
+    }
+    assert len(seeds) == 3
+    assert trial_seed(search, number) in range(2**31)
+
+
+def test_a_thousand_trials_have_a_thousand_seeds():
+    assert len({trial_seed(0, number) for number in range(1000)}) == 1000
