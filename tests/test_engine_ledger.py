@@ -1,0 +1,117 @@
+"""The ledger: what is written there is there when it is opened again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import optuna
+import pytest
+from engine_records import OBJECTIVES, SPACE, complete, made_up_cost
+from optuna.trial import TrialState
+
+from autokd.engine.ledger import Ledger, Proposal, objective_values
+from autokd.engine.proposer import suggest_from
+from autokd.errors import StorageError
+from autokd.records import Budget, Epoch
+
+BUDGET = Budget(macs=10**6, size_bytes=10**6)
+
+
+def random_proposal(seed: int, control: str | None = None) -> Proposal:
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask()
+    candidate = SPACE.sample(suggest_from(trial))
+    return Proposal(
+        candidate=candidate, params=trial.params, distributions=trial.distributions, control=control
+    )
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "new" / "ledger.db"
+
+
+def open_ledger(path) -> Ledger:
+    return Ledger(path, "glasses", OBJECTIVES)
+
+
+def test_what_was_written_is_there_when_the_ledger_is_opened_again(path):
+    ledger = open_ledger(path)
+    first = ledger.add(random_proposal(0, control="plain KD"))
+    epoch = Epoch(
+        stage="student", epoch=1, train_loss=0.1, val_loss=1 / 3, val_accuracy=2 / 3,
+        learning_rate=1e-3, seconds=0.5,
+    )  # fmt: skip
+    result = replace(complete(first.proposal, 0, budget=BUDGET), history=(epoch,), folder="a/0")
+    closed = ledger.close(first, result)
+    second = ledger.add(random_proposal(1))
+    assert (first.number, second.number) == (0, 1)
+    assert open_ledger(path).entries() == ledger.entries() == [closed, second]
+
+
+def test_a_proposal_that_was_not_finished_is_unfinished_when_the_ledger_is_opened_again(path):
+    entry = open_ledger(path).add(random_proposal(0))
+    reopened = open_ledger(path)
+    assert reopened.entries() == [entry]
+    assert reopened.entries()[0].result is None
+    assert reopened.close(entry, complete(entry.proposal, 0)).result is not None
+
+
+def test_an_unfinished_proposal_does_not_mix_with_the_next_one(path):
+    first = open_ledger(path).add(random_proposal(0))
+    reopened = open_ledger(path)
+    second = reopened.add(random_proposal(1))
+    assert reopened.entries() == [first, second]
+
+
+def test_a_control_without_parameters_of_the_space_is_an_entry_like_any_other(path):
+    control = replace(random_proposal(0), params={}, distributions={}, control="no distillation")
+    entry = open_ledger(path).add(control)
+    assert open_ledger(path).entries() == [entry]
+
+
+@pytest.mark.parametrize(
+    ("state", "seen"),
+    [
+        ("complete", TrialState.COMPLETE),
+        ("rejected", TrialState.PRUNED),
+        ("stopped", TrialState.PRUNED),
+        ("failed", TrialState.FAIL),
+    ],
+)
+def test_each_state_is_one_of_optunas_with_its_constraints(path, state, seen):
+    ledger = open_ledger(path)
+    entry = ledger.add(random_proposal(0))
+    result = replace(complete(entry.proposal, 0, budget=BUDGET), state=state)
+    ledger.close(entry, result)
+    study = optuna.load_study(study_name="glasses", storage=f"sqlite:///{path}")
+    (trial,) = study.trials
+    assert trial.state == seen
+    assert trial.constraints == pytest.approx(dict(result.excess))
+    if state == "complete":
+        assert trial.values == list(objective_values(result, OBJECTIVES))
+
+
+def test_objectives_are_the_val_accuracy_and_costs_as_people_see_them():
+    proposal = random_proposal(0)
+    result = complete(proposal, 0, accuracy=0.75)
+    cost = made_up_cost(proposal.candidate.student)
+    names = ("val_accuracy", "size_bytes", "macs")
+    assert objective_values(result, names) == (0.75, cost.size_bytes, cost.macs)
+
+
+def test_notes_about_the_search_are_kept(path):
+    open_ledger(path).note("test", "{}")
+    assert open_ledger(path).notes == {"test": "{}"}
+
+
+def test_two_searches_share_a_file_and_not_their_entries(path):
+    open_ledger(path).add(random_proposal(0))
+    assert Ledger(path, "lenses", OBJECTIVES).entries() == []
+
+
+def test_a_file_that_is_no_ledger_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "ledger.db"
+    path.write_text("a shopping list, long enough to be no database at all " * 10)
+    with pytest.raises(StorageError, match=r"ledger\.db: the ledger can't be opened: ") as refused:
+        open_ledger(path)
+    assert "\n" not in str(refused.value)
