@@ -1,0 +1,166 @@
+"""The report: the front as a table, a picture that needs no network, and a few true sentences."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from engine_records import OBJECTIVES, TEACHER_COST, TEACHER_INFO, result_of
+
+from autokd.engine.progress import find_front
+from autokd.records import Budget, Cost
+from autokd.report.frame import COLUMNS, front_frame, stored_front
+from autokd.report.plot import pareto_html
+from autokd.report.words import summarise
+
+TEACHER = replace(TEACHER_INFO, cost=replace(TEACHER_COST, latency_ms=3.0))
+
+
+def costing(macs: int) -> Cost:
+    return Cost(macs=macs, params=macs // 10, size_bytes=macs // 2, latency_ms=macs / 1e6)
+
+
+def without_teacher(number: int, **changes):
+    result = result_of(number, **changes)
+    alone = replace(result.candidate.stages[0], teachers=(), loss_weights={"ce": 1.0})
+    return replace(result, candidate=replace(result.candidate, stages=(alone,)))
+
+
+RESULTS = (
+    without_teacher(
+        0, width=32, accuracy=0.72, cost=costing(2_000_000),
+        control="no distillation, large student",
+    ),
+    result_of(
+        1, width=32, accuracy=0.75, cost=costing(2_000_000), control="plain KD, large student"
+    ),
+    without_teacher(
+        2, width=8, accuracy=0.45, cost=costing(100_000), control="no distillation, small student"
+    ),
+    result_of(3, width=8, accuracy=0.44, cost=costing(100_000), control="plain KD, small student"),
+    result_of(4, width=16, accuracy=0.63, cost=costing(500_000)),
+    result_of(5, width=96, state="rejected", cost=costing(9_000_000), val={}, reason="over budget"),
+    result_of(6, width=24, state="failed", cost=None, val={}, reason="student, epoch 1: the loss"),
+)  # fmt: skip
+FRONT = find_front(RESULTS, OBJECTIVES)
+
+
+def test_the_front_of_the_example_is_what_it_is_by_hand():
+    assert [result.number for result in FRONT] == [1, 4, 2]
+
+
+def test_the_table_has_one_row_a_student_most_accurate_first():
+    frame = front_frame(FRONT, TEACHER, {1: {"accuracy": 0.7, "loss": 1.0}})
+    assert tuple(frame.columns) == COLUMNS
+    assert frame["trial"].tolist() == [1, 4, 2]
+    assert frame["rank"].tolist() == [1, 2, 3]
+    assert frame["stages"].tolist() == [
+        "teacher → student",
+        "teacher → student",
+        "labels → student",
+    ]
+    assert frame["accuracy_share"].tolist() == pytest.approx([0.75 / 0.9, 0.7, 0.5])
+    assert frame["macs_share"].tolist() == pytest.approx([0.2, 0.05, 0.01])
+    assert frame["test_accuracy"][0] == 0.7
+    assert frame["test_accuracy"][1:].isna().all()
+
+
+def test_a_search_without_a_front_has_an_empty_table():
+    assert tuple(front_frame([], TEACHER, {}).columns) == COLUMNS
+
+
+def stored_trials() -> pd.DataFrame:
+    rows = [
+        {
+            "number": r.number,
+            "state": r.state,
+            "student": r.candidate.student.describe(),
+            "stages": r.candidate.describe_stages(),
+            "val_accuracy": r.val.get("accuracy"),
+            "test_accuracy": None,
+            "macs": r.cost.macs if r.cost else None,
+            "params": r.cost.params if r.cost else None,
+            "latency_ms": r.cost.latency_ms if r.cost else None,
+            "size_bytes": r.cost.size_bytes if r.cost else None,
+        }
+        for r in RESULTS
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_table_from_a_store_is_the_table_of_the_search():
+    stored = stored_front(
+        stored_trials(), OBJECTIVES, {"val_accuracy": "0.9", "macs": str(TEACHER_COST.macs)}
+    )
+    own = front_frame(FRONT, TEACHER, {})
+    for column in ("rank", "trial", "student", "stages"):
+        assert stored[column].tolist() == own[column].tolist()
+    for column in ("val_accuracy", "macs", "params", "latency_ms", "accuracy_share", "macs_share"):
+        assert stored[column].tolist() == pytest.approx(own[column].tolist())
+
+
+def picture(budget: Budget | None = None) -> tuple[str, list]:
+    """The page, and the data that it draws."""
+    html = pareto_html(RESULTS, FRONT, TEACHER, budget or Budget(macs=3e6), title="glasses-1a2b")
+    data = re.search(r'Plotly\.newPlot\(\s*"[^"]+",\s*(\[.*?\]),\s*\{"template"', html, re.DOTALL)
+    assert data is not None
+    return html, json.loads(data[1])
+
+
+def test_the_picture_is_one_page_that_loads_nothing():
+    html, _ = picture()
+    assert "glasses-1a2b" in html
+    assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?:', html)
+
+
+def test_the_picture_shows_front_controls_dominated_teacher_and_budget():
+    _, traces = picture()
+    shown = {trace["name"]: trace for trace in traces if trace["visible"]}
+    assert shown.keys() == {
+        "Pareto front", "no distillation", "dominated", "teacher (resnet)", "budget",
+    }  # fmt: skip
+    assert len(shown["Pareto front"]["text"]) == 3
+    assert "trial 1</b>: resnet" in " ".join(shown["Pareto front"]["text"])
+    assert "plain KD, large student" in " ".join(shown["Pareto front"]["text"])
+    assert len(shown["no distillation"]["text"]) == 2
+    assert len(shown["dominated"]["text"]) == 1
+
+
+def test_the_picture_can_be_switched_to_every_cost_that_was_measured():
+    html, traces = picture()
+    for title in ("MACs of one image", "parameters", "latency at batch 1", "file size"):
+        assert title in html
+    assert len(traces) == 4 * sum(trace["visible"] for trace in traces)
+
+
+def test_a_cost_without_a_limit_has_no_budget_line():
+    _, traces = picture(Budget(params=1e6))
+    names = [trace["name"] for trace in traces]
+    assert names.count("budget") == 1
+    assert names.count("no budget for this cost") == 3
+
+
+def test_the_summary_counts_compares_both_ends_and_says_what_distillation_gained():
+    assert summarise(RESULTS, FRONT, TEACHER) == (
+        "5 students trained (1 rejected, 1 failed); 3 within budget and beaten by no other. "
+        "The most accurate keeps 83.3% of the teacher's val accuracy at 20.0% of its MACs (2.00M). "
+        "The smallest keeps 50.0% of the teacher's val accuracy at 1.0% of its MACs (100k). "
+        "Plain distillation changed the control students by +3.0 points for the large one and "
+        "-1.0 points for the small one (one seed each)."
+    )
+
+
+def test_a_search_without_a_front_says_so():
+    assert summarise(RESULTS[5:], (), TEACHER) == (
+        "0 students trained (1 rejected, 1 failed); none finished, so there is no front yet."
+    )
+
+
+def test_a_front_of_one_is_both_its_ends():
+    summary = summarise(RESULTS[4:5], RESULTS[4:5], TEACHER)
+    assert "The smallest" not in summary
+    assert "The most accurate keeps 70.0%" in summary
+    assert "distillation" not in summary
