@@ -138,12 +138,12 @@ def check(file: SearchFile, device: Device = None) -> None:
     print_check(file, check_search(_load(file, {}), directory=Path.cwd(), device=device))
 
 
-@app.command(epilog="Example: `autokd run quickstart-1a2b3c/7`")
+@app.command(epilog="Example: `autokd run 3`")
 def run(
     candidate: Annotated[
         str,
         typer.Argument(
-            help="STUDY/TRIAL, an MLflow run id, a candidate's hash, or a candidate.yaml."
+            help="A trial's number in the latest study, STUDY/NUMBER, an MLflow run id, a candidate's hash, or a candidate.yaml."
         ),
     ],
     tracking_uri: TrackingUri = None,

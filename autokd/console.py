@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import (
@@ -216,23 +217,27 @@ def print_cost(model: str, image_size: int, cost: Cost) -> None:
 
 
 def _front_table(title: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("rank", justify="right")
-    table.add_column("trial", justify="right")
+    caption = "T teacher, A assistant, S student, labels: trained on labels alone. val chose the students, test did not."
+    table = Table(
+        title=title, title_justify="left", caption=caption, caption_justify="left", box=SIMPLE_HEAD
+    )
+    for heading in ("rank", "trial"):
+        table.add_column(heading, justify="right")
     table.add_column("student", overflow="fold")
-    table.add_column("stages", overflow="fold")
-    headings = (
+    table.add_column("stages", no_wrap=True)
+    for heading in (
         "val",
         "test",
         "MACs",
         "params",
         "latency",
         "size",
-        "of teacher's accuracy",
-        "of its MACs",
-    )
-    for heading in headings:
-        table.add_column(heading, justify="right")
+        "of T's acc.",
+        "of T's MACs",
+    ):
+        table.add_column(
+            heading, justify="right", no_wrap=heading not in ("of T's acc.", "of T's MACs")
+        )
     return table
 
 
@@ -253,7 +258,7 @@ def _add_rows(table: Table, frame: pd.DataFrame) -> None:
 
 def _add_teacher(table: Table, name: str, accuracy: float, costs: dict[str, Any]) -> None:
     shown = [_cost(n, costs[n]) for n in COSTS]
-    table.add_row("", "", name, "teacher", _percent(accuracy), "", *shown, "100.0 %", "100.0 %")
+    table.add_row("", "", name, "T", _percent(accuracy), "", *shown, "100.0 %", "100.0 %")
 
 
 def _add_control(
@@ -269,8 +274,8 @@ def _add_control(
     table.add_row(
         "",
         "",
-        student,
-        control,
+        f"{student} ({control.removeprefix('no distillation, ')})",
+        "labels→S",
         _percent(accuracy),
         "",
         *(_cost(n, costs[n]) for n in COSTS),

@@ -83,9 +83,10 @@ class Candidate:
         return content_hash(self.to_dict())
 
     def describe_stages(self) -> str:
-        """``teacher → assistant_1 → student``; ``labels → student`` where no stage has a teacher."""
-        first = self.stages[0].teachers[0] if self.stages[0].teachers else "labels"
-        return " → ".join([first, *(stage.name for stage in self.stages)])
+        """``T→A→S``: teacher, assistant, student; ``labels→S`` without a teacher, ``T→S→labels`` fine-tuned."""
+        first = "T" if self.stages[0].teachers else "labels"
+        letters = {"student": "S", "finetune": "labels"}
+        return "→".join([first, *(letters.get(stage.name, "A") for stage in self.stages)])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists and scalars: what YAML and JSON hold."""

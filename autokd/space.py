@@ -37,7 +37,10 @@ class Space:
     def __init__(self, config: Config, *, image_size: int) -> None:
         """`image_size` is the data's, for students whose own is not set."""
         self._config = config
-        self.models = expand_model_names(_values(config.students.model))
+        try:
+            self.models = expand_model_names(_values(config.students.model))
+        except ConfigError as error:
+            raise ConfigError(f"students.model: {error}") from None
         self._image_size: Parameter = config.students.image_size or image_size
         self._families = _family_parameters(config, self.models)
         _check_names("distill.loss", _values(config.distill.loss), [*LOSSES, NO_LOSS])

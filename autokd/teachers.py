@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -242,16 +242,29 @@ def _from_checkpoint(
     """Weights from a .safetensors file, or from a state dict that torch reads without running any code."""
     weights = _read_weights(path)
     model = create_student(spec, classes=len(data.info.class_names), channels=data.info.channels)
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1:2] or [str(error)]
+    if problem := _misfit(model.state_dict(), weights):
         raise CheckpointError(
             f"teacher.checkpoint {path}: does not fit {spec.model} with {len(data.info.class_names)} classes and "
-            f"{data.info.channels} channels: {first[0].strip()[:200]}; check teacher.model and arguments"
-        ) from None
+            f"{data.info.channels} channels: {problem}; check teacher.model and teacher.arguments"
+        )
+    model.load_state_dict(weights)
     key = content_hash([hash_file(path), asdict(spec)])
     return Teacher(model, inputs, key, device)
+
+
+def _misfit(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
+    """How many tensors are missing, unknown or of another shape, each with an example; None: all fit."""
+    problems = {
+        "missing": [name for name in wanted if name not in given],
+        "unknown": [name for name in given if name not in wanted],
+        "of another shape": [
+            f"{name} {tuple(given[name].shape)} instead of {tuple(tensor.shape)}"
+            for name, tensor in wanted.items()
+            if name in given and given[name].shape != tensor.shape
+        ],
+    }
+    found = [f"{len(names)} {what} ({names[0]})" for what, names in problems.items() if names]
+    return ", ".join(found) or None
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

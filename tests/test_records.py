@@ -168,12 +168,12 @@ def test_the_last_stage_is_what_would_be_deployed_and_epochs_add_up():
     candidate = Candidate(stages=(assistant, student))
     assert candidate.student == STUDENT.student
     assert candidate.epochs == 6
-    assert candidate.describe_stages() == "teacher → assistant_1 → student"
+    assert candidate.describe_stages() == "T→A→S"
 
 
 def test_a_candidate_without_teachers_is_described_as_learning_from_labels():
     alone = Candidate(stages=(replace(STUDENT, teachers=()),))
-    assert alone.describe_stages() == "labels → student"
+    assert alone.describe_stages() == "labels→S"
     assert alone.student.describe() == "resnet width=16 depth=1, 32 px"
 
 

@@ -58,7 +58,7 @@ def test_trials_are_a_table_with_one_row_each(searched):
     assert list(trials.reason) == [None, "stopped at rung 1", "over budget: macs", "diverged"]
     first = trials.iloc[0]
     assert first.student == "resnet width=8 blocks=(1, 2) stem=3 pool=None"
-    assert first.stages == "teacher → assistant_1 → student"
+    assert first.stages == "T→A→S"
     assert (first.macs, first.front_rank, first.test_accuracy) == (1_000_000, 1, 0.75)
     last = trials.iloc[3]
     assert last.macs is pd.NA

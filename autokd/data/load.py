@@ -80,20 +80,23 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
     stored = read_source(config, cache)
     metadata, join_note = read_metadata(config.metadata, stored)
     cluster = config.metadata.cluster if config.metadata else None
-    rows = cut_rows(
-        Cut(
-            labels=stored.labels,
-            class_names=stored.class_names,
-            own_split=stored.own_split,
-            clusters=number_clusters(metadata, cluster)
-            if metadata is not None and cluster
-            else None,
-            seed=seed,
-        ),
-        val_fraction=config.val_fraction,
-        test_fraction=config.test_fraction,
-        limit=config.limit,
+    clusters = number_clusters(metadata, cluster) if metadata is not None and cluster else None
+    cut = Cut(
+        labels=stored.labels,
+        class_names=stored.class_names,
+        own_split=stored.own_split,
+        clusters=clusters,
+        seed=seed,
     )
+    try:
+        rows = cut_rows(
+            cut,
+            val_fraction=config.val_fraction,
+            test_fraction=config.test_fraction,
+            limit=config.limit,
+        )
+    except DataError as error:
+        raise DataError(f"data {config.root or stored.name}: {error}") from None
     lazy = _lazy_images(config, stored, rows)
     images = _into_memory(stored, lazy, cache)
     splits = {name: _split(stored, images[name], rows[name], metadata) for name in rows}

@@ -116,5 +116,6 @@ def _find_column(name: str, table: pd.DataFrame, where: Path | str) -> None:
     if name not in table:
         known = [str(column) for column in table]
         raise DataError(
-            f"{where}: has no column '{name}'; it has {', '.join(known)}.{nearest_name(name, known)}"
+            f"{where}: has no column '{name}'; it has {', '.join(known)}. "
+            f"Correct data.metadata.{nearest_name(name, known)}"
         )

@@ -47,9 +47,7 @@ def pareto_html(
     figure.update_layout(
         title=title,
         template="plotly_white",
-        updatemenus=[
-            {"buttons": buttons, "x": 1.0, "xanchor": "right", "y": 1.14, "yanchor": "top"}
-        ],
+        updatemenus=[{"buttons": buttons, "x": 0.0, "xanchor": "left", "y": 1.1, "yanchor": "top"}],
         legend={"orientation": "h", "y": -0.18},
         hovermode="closest",
         margin={"t": 90},

@@ -51,12 +51,10 @@ def expand_model_names(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         matches = fnmatch.filter(_timm_names(), name) if any(c in name for c in "*?[") else [name]
         if not matches:
-            raise ConfigError(
-                f"students.model: no timm model matches '{name}'; see timm.list_models()"
-            )
+            raise ConfigError(f"no timm model matches '{name}'; see timm.list_models()")
         if matches == [name] and name not in known:
             raise ConfigError(
-                f"students.model: unknown model '{name}'; known: the families {', '.join(FAMILIES)}"
+                f"unknown model '{name}'; known: the families {', '.join(FAMILIES)}"
                 f" and timm's {len(_timm_names())} models.{nearest_name(name, known)}"
             )
         expanded |= dict.fromkeys(matches)

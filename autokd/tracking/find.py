@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 CANDIDATE_FILE = "candidate.yaml"
 SHORTEST = 6  # hex digits of a run id or hash
-FORMS = "give an MLflow run id, a candidate's hash (6 digits or more of either) or STUDY/NUMBER"
+FORMS = "give a trial's number, STUDY/NUMBER, or 6 digits or more of an MLflow run id or a candidate's hash"
 _TRIAL = tag_is("autokd.kind", "trial")
 
 
@@ -32,8 +32,8 @@ def find_candidate(store: Store, reference: str) -> tuple[str, str]:
 
 def _find_run(store: Store, reference: str) -> Run:
     study, slash, number = reference.rpartition("/")
-    if slash and number.isdigit():
-        return _find_by_number(store, study, int(number))
+    if number.isdigit() and (slash or len(number) < SHORTEST):
+        return _find_by_number(store, study or None, int(number))
     if not re.fullmatch(rf"[0-9a-f]{{{SHORTEST},32}}", reference):
         raise TrackingError(f"'{reference}' names no trial; {FORMS}")
     ids = store.experiment_ids()
@@ -51,8 +51,9 @@ def _find_run(store: Store, reference: str) -> Run:
     return by_id[0] if by_id else max(by_hash, key=_worth)
 
 
-def _find_by_number(store: Store, study: str, number: int) -> Run:
+def _find_by_number(store: Store, study: str | None, number: int) -> Run:
     parent = find_parent(store, study)
+    study = parent.data.tags["autokd.study"]
     conditions = (_TRIAL, tag_is("autokd.study", study), tag_is("autokd.trial", str(number)))
     for run in store.runs([parent.info.experiment_id], *conditions):
         return run

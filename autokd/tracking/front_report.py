@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from autokd.quantities import format_bytes, format_count
 from autokd.records import Cost, FrontMember, TrialResult
-from autokd.tracking.trial_run import describe_student, run_name
+from autokd.tracking.trial_run import run_name
 
 # Heading, and how a cost is written; a column appears when some member has the cost.
 _COSTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
@@ -39,7 +39,7 @@ def front_markdown(
     for member in sorted(front, key=lambda member: member.rank):
         result = trials[member.number]
         row = [str(member.rank), f"[{run_name(result)}]({pages[member.number]})"]
-        row += [describe_student(result.candidate.student).replace("|", "\\|")]
+        row += [result.candidate.student.describe().replace("|", "\\|")]
         row += [_percent(result.val.get("accuracy")), _percent(member.test.get("accuracy"))]
         for name, _, written in columns:
             value = _value(result.cost, name)

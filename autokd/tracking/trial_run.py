@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from autokd.records import COSTS, StudentSpec, TrialResult
+from autokd.records import COSTS, TrialResult
 
 REASON_LENGTH = 2000  # characters; MLflow cuts tags in silence where they pass its limit
 FILES = ("best.safetensors", "last.safetensors", "candidate.yaml")
@@ -25,11 +25,6 @@ class Point:
     value: float
     step: int
     seconds: float
-
-
-def describe_student(spec: StudentSpec) -> str:
-    """``resnet width=16 depth=1``"""
-    return " ".join([spec.model, *(f"{key}={value}" for key, value in spec.arguments.items())])
 
 
 def record_hash(result: TrialResult) -> str:
@@ -51,7 +46,7 @@ def trial_tags(result: TrialResult) -> dict[str, str]:
         "autokd.trial": str(result.number),
         "autokd.state": result.state,
         "autokd.candidate": result.candidate.hash,
-        "autokd.student": describe_student(result.candidate.student),
+        "autokd.student": result.candidate.student.describe(),
         "autokd.pareto": "false",
         "mlflow.note.content": _note(result),
     }
@@ -109,7 +104,7 @@ def _points(result: TrialResult) -> Iterator[Point]:
 
 def _note(result: TrialResult) -> str:
     lines = [
-        f"**{result.state}** · {describe_student(result.candidate.student)} · "
+        f"**{result.state}** · {result.candidate.student.describe()} · "
         f"{result.candidate.describe_stages()}"
     ]
     lines += [f"Control: {_cut(result.control)}"] if result.control else []

@@ -1,0 +1,32 @@
+# Everything from a fresh clone with python >= 3.11, pip and make.
+#   make quickstart   installs into .venv and runs the quickstart search
+#   make test         installs into .venv; format, lint, types and all tests
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart test test-fast ui clean
+
+quickstart: .venv/installed
+	$(BIN)/autokd search search_spaces/quickstart.yaml
+
+test: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+test-fast: .venv/installed
+	$(BIN)/pytest -m "not slow"
+
+ui: .venv/installed
+	$(BIN)/autokd ui
+
+# Pinned versions; the project itself is linked, so that edits count at once.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv
