@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from autokd.cost import measure_latency
 from autokd.tracking.store import Store, open_store
 
 torch.set_num_threads(1)
@@ -45,3 +47,12 @@ def store_directory(tmp_path: Path, make_store_directory: Callable[[Path], Path]
 @pytest.fixture
 def store(store_directory: Path) -> Store:
     return open_store(None, store_directory)
+
+
+@pytest.fixture(scope="module")
+def quick_latency() -> Iterator[None]:
+    """Latencies from three calls instead of half a second of them, where they are not the point."""
+    quick = partial(measure_latency, visits=1, seconds_per_visit=0.0, warmup=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("autokd.cost.measure_latency", quick)
+        yield

@@ -1,0 +1,259 @@
+"""Whole searches, as small as they get: to their end, interrupted, continued, repeated and run again from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from filelock import FileLock
+
+from autokd.config import Config, override_config, parse_config
+from autokd.engine.candidate_file import parse_candidate_file
+from autokd.engine.driver import CACHE, make_writable, run_search
+from autokd.engine.progress import Progress
+from autokd.engine.rerun import rerun
+from autokd.errors import ConfigError, DataError, StorageError
+from autokd.records import TrialResult
+from autokd.tracking.read import read_study
+from autokd.tracking.store import open_store
+
+CONFIG = parse_config(
+    {
+        "name": "tiny",
+        "data": {"source": "digits", "limit": 300, "flip": False, "views": 1},
+        "teacher": {
+            "model": "resnet",
+            "arguments": {"width": 16, "depth": 1, "stages": 3, "stem_stride": 2},
+            "train": {"epochs": 1, "batch_size": 32, "augmentation": "none"},
+        },
+        "budget": {"max_macs": "60k"},
+        "students": {
+            "model": "resnet",
+            "families": {
+                "resnet": {
+                    "width": {"low": 8, "high": 16, "step": 4},
+                    "depth": [1, 2],
+                    "stages": 3,
+                    "stem_stride": [2, 4],
+                }
+            },
+        },
+        "distill": {"temperature": {"low": 1, "high": 8, "log": True}},
+        "schedule": {"assistants": [0, 1]},
+        "train": {
+            "epochs": 1,
+            "batch_size": 32,
+            "learning_rate": {"low": 1e-3, "high": 1e-1, "log": True},
+            "augmentation": "none",
+        },
+        "search": {"trials": 6},
+    },
+    source="",
+)
+
+
+def search(directory: Path, config: Config = CONFIG, **options):
+    return run_search(config, directory=directory, device="cpu", **options)
+
+
+def with_trials(count: int) -> Config:
+    return override_config(CONFIG, {"search": {"trials": count}})
+
+
+def outcomes(results: tuple[TrialResult, ...]):
+    """What must not depend on how a search was run."""
+    return [(r.number, r.seed, r.candidate.hash, r.state, dict(r.val)) for r in results]
+
+
+def interrupt_after(count: int) -> Callable[[Progress], None]:
+    def observe(progress: Progress) -> None:
+        if progress.latest is not None and progress.trained == count:
+            raise KeyboardInterrupt
+
+    return observe
+
+
+@pytest.fixture(scope="module")
+def new_directory(tmp_path_factory, make_store_directory):
+    return lambda name: make_store_directory(tmp_path_factory.mktemp(name))
+
+
+@pytest.fixture(scope="module")
+def finished(new_directory, quick_latency):
+    """A search that was not disturbed: its folder, its result, and each state that was observed."""
+    directory = new_directory("finished")
+    seen: list[Progress] = []
+    return directory, search(directory, observe=seen.append), seen
+
+
+def test_a_search_trains_its_controls_first_and_then_as_many_trials_as_asked(finished):
+    _, result, _ = finished
+    trained = [r for r in result.results if r.state != "rejected"]
+    assert len(trained) == 6
+    assert [r.number for r in result.results] == list(range(len(result.results)))
+    assert [bool(r.control) for r in result.results[:5]] == [True] * 4 + [False]
+    assert {r.state for r in trained} == {"complete"}
+    assert result.stopped_because == "6 trials"
+
+
+def test_no_student_over_budget_is_trained(finished):
+    _, result, _ = finished
+    for trial in result.results:
+        assert trial.cost is not None
+        assert (trial.state == "rejected") == (trial.cost.macs > 60_000)
+
+
+def test_the_front_alone_is_tested(finished):
+    _, result, _ = finished
+    assert len(result.front) >= 1
+    assert result.front["test_accuracy"].notna().all()
+    assert result.front["val_accuracy"].is_monotonic_decreasing
+    assert result.front["macs"].is_monotonic_decreasing
+
+
+def test_every_trial_is_observed_once_and_the_hypervolume_never_shrinks(finished):
+    _, result, seen = finished
+    assert seen[0].latest is None
+    assert [p.latest.number for p in seen[1:]] == [r.number for r in result.results]
+    volumes = [progress.hypervolume for progress in seen]
+    assert volumes == sorted(volumes)
+    assert 0 < volumes[-1] < 1
+
+
+def test_mlflow_has_every_trial_and_the_front(finished):
+    directory, result, _ = finished
+    stored = read_study(open_store(None, directory), result.study)
+    assert sorted(stored.trials["number"]) == [r.number for r in result.results]
+    assert result.pending == 0
+    accuracy = dict(zip(stored.trials["number"], stored.trials["val_accuracy"], strict=True))
+    for trial in result.results:
+        if trial.state == "complete":
+            assert accuracy[trial.number] == trial.val["accuracy"]
+
+
+def test_a_finished_search_adds_nothing_when_it_is_run_again(finished):
+    directory, result, _ = finished
+    again = search(directory)
+    assert outcomes(again.results) == outcomes(result.results)
+    assert again.run_id == result.run_id
+    assert again.front.equals(result.front)
+
+
+@pytest.mark.slow
+def test_an_interrupted_search_goes_on_to_what_an_undisturbed_one_finds(finished, new_directory):
+    directory = new_directory("interrupted")
+    first = search(directory, observe=interrupt_after(2))
+    assert first.stopped_because.startswith("interrupted")
+    assert len(first.results) == 2
+    assert first.front["test_accuracy"].isna().all(), "the test split is for finished searches"
+    second = search(directory, observe=interrupt_after(5))
+    assert outcomes(second.results)[:2] == outcomes(first.results)
+    last = search(directory)
+    _, undisturbed, _ = finished
+    assert outcomes(last.results) == outcomes(undisturbed.results)
+    assert last.study == undisturbed.study
+    assert last.run_id == first.run_id
+
+
+@pytest.mark.slow
+def test_more_trials_go_on_where_fewer_ended(finished, new_directory):
+    directory = new_directory("more")
+    few = search(directory, with_trials(3))
+    assert len(few.results) == 3
+    more = search(directory)
+    _, undisturbed, _ = finished
+    assert more.study == few.study
+    assert outcomes(more.results) == outcomes(undisturbed.results)
+
+
+def test_another_seed_or_budget_is_another_search(finished):
+    directory, result, _ = finished
+    interrupted = search(
+        directory, override_config(CONFIG, {"": {"seed": 5}}), observe=interrupt_at_once
+    )
+    assert interrupted.study != result.study
+    assert interrupted.results == ()
+
+
+def interrupt_at_once(progress: Progress) -> None:
+    raise KeyboardInterrupt
+
+
+def test_two_drivers_of_one_search_do_not_write_its_ledger_together(finished):
+    directory, result, _ = finished
+    with (
+        FileLock(directory / CACHE / f"{result.study}.lock"),
+        pytest.raises(StorageError, match=f"search {result.study} is already running here"),
+    ):
+        search(directory)
+
+
+def candidate_file(directory: Path, trial: TrialResult) -> str:
+    assert trial.folder is not None
+    return (directory / trial.folder / "candidate.yaml").read_text()
+
+
+def test_a_candidate_file_holds_all_that_a_trial_needs(finished):
+    directory, result, _ = finished
+    trial = result.results[-1]
+    recorded = parse_candidate_file(candidate_file(directory, trial), source="candidate.yaml")
+    assert recorded.candidate == trial.candidate
+    assert recorded.config == CONFIG
+    assert (recorded.seed, recorded.threads) == (trial.seed, trial.threads)
+    assert recorded.val_accuracy == trial.val["accuracy"]
+    assert recorded.teacher_hash == result.info.teacher.hash
+
+
+def test_a_candidate_run_again_from_its_file_is_as_accurate_as_it_was(finished):
+    directory, result, _ = finished
+    with_assistant = [r for r in result.results if len(r.candidate.stages) > 1]
+    for trial in (result.results[1], *with_assistant[:1]):
+        text = candidate_file(directory, trial)
+        again = rerun(text, source="candidate.yaml", directory=directory, device="cpu")
+        assert again.same_teacher
+        assert dict(again.result.val) == dict(trial.val)
+
+
+def test_a_candidate_of_other_data_is_not_run(finished):
+    directory, result, _ = finished
+    record = yaml.safe_load(candidate_file(directory, result.results[0]))
+    text = yaml.safe_dump(record | {"data_hash": "0" * 16})
+    with pytest.raises(
+        DataError, match=r"mine\.yaml: was trained on other data than digits holds now"
+    ):
+        rerun(text, source="mine.yaml", directory=directory, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "- a list",
+        "candidate: {}",
+        "a: [",
+        "candidate: {stages: 3}",
+        "candidate: {stages: [{}]}",
+    ],
+)
+def test_what_is_no_candidate_file_is_refused_in_one_line(text):
+    with pytest.raises(
+        ConfigError, match=r"^mine\.yaml: is no candidate file of autokd"
+    ) as refused:
+        parse_candidate_file(text, source="mine.yaml")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_search(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        StorageError, match=r"file: can't be written: .*; run autokd where you may write"
+    ):
+        make_writable(tmp_path / "file")
+
+
+def test_a_device_that_is_not_there_is_found_before_the_search(tmp_path):
+    with pytest.raises(ConfigError, match="device 'tpu9' can't be used: "):
+        run_search(CONFIG, directory=tmp_path, device="tpu9")
+    assert not list((tmp_path / CACHE).iterdir())
