@@ -25,17 +25,19 @@ def random_proposal(seed: int, control: str | None = None) -> Proposal:
     )
 
 
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("ledger") / "new" / "ledger.db"
+
+
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "new" / "ledger.db"
+def open_ledger(path, request):
+    """Opens this test's ledger: one study of a file that holds every test's."""
+    return lambda: Ledger(path, request.node.name, OBJECTIVES)
 
 
-def open_ledger(path) -> Ledger:
-    return Ledger(path, "glasses", OBJECTIVES)
-
-
-def test_what_was_written_is_there_when_the_ledger_is_opened_again(path):
-    ledger = open_ledger(path)
+def test_what_was_written_is_there_when_the_ledger_is_opened_again(open_ledger):
+    ledger = open_ledger()
     first = ledger.add(random_proposal(0, control="plain KD"))
     epoch = Epoch(
         stage="student", epoch=1, train_loss=0.1, val_loss=1 / 3, val_accuracy=2 / 3,
@@ -45,28 +47,30 @@ def test_what_was_written_is_there_when_the_ledger_is_opened_again(path):
     closed = ledger.close(first, result)
     second = ledger.add(random_proposal(1))
     assert (first.number, second.number) == (0, 1)
-    assert open_ledger(path).entries() == ledger.entries() == [closed, second]
+    assert open_ledger().entries() == ledger.entries() == [closed, second]
 
 
-def test_a_proposal_that_was_not_finished_is_unfinished_when_the_ledger_is_opened_again(path):
-    entry = open_ledger(path).add(random_proposal(0))
-    reopened = open_ledger(path)
+def test_a_proposal_that_was_not_finished_is_unfinished_when_the_ledger_is_opened_again(
+    open_ledger,
+):
+    entry = open_ledger().add(random_proposal(0))
+    reopened = open_ledger()
     assert reopened.entries() == [entry]
     assert reopened.entries()[0].result is None
     assert reopened.close(entry, complete(entry.proposal, 0)).result is not None
 
 
-def test_an_unfinished_proposal_does_not_mix_with_the_next_one(path):
-    first = open_ledger(path).add(random_proposal(0))
-    reopened = open_ledger(path)
+def test_an_unfinished_proposal_does_not_mix_with_the_next_one(open_ledger):
+    first = open_ledger().add(random_proposal(0))
+    reopened = open_ledger()
     second = reopened.add(random_proposal(1))
     assert reopened.entries() == [first, second]
 
 
-def test_a_control_without_parameters_of_the_space_is_an_entry_like_any_other(path):
+def test_a_control_without_parameters_of_the_space_is_an_entry_like_any_other(open_ledger):
     control = replace(random_proposal(0), params={}, distributions={}, control="no distillation")
-    entry = open_ledger(path).add(control)
-    assert open_ledger(path).entries() == [entry]
+    entry = open_ledger().add(control)
+    assert open_ledger().entries() == [entry]
 
 
 @pytest.mark.parametrize(
@@ -78,12 +82,12 @@ def test_a_control_without_parameters_of_the_space_is_an_entry_like_any_other(pa
         ("failed", TrialState.FAIL),
     ],
 )
-def test_each_state_is_one_of_optunas_with_its_constraints(path, state, seen):
-    ledger = open_ledger(path)
+def test_each_state_is_one_of_optunas_with_its_constraints(open_ledger, path, request, state, seen):
+    ledger = open_ledger()
     entry = ledger.add(random_proposal(0))
     result = replace(complete(entry.proposal, 0, budget=BUDGET), state=state)
     ledger.close(entry, result)
-    study = optuna.load_study(study_name="glasses", storage=f"sqlite:///{path}")
+    study = optuna.load_study(study_name=request.node.name, storage=f"sqlite:///{path}")
     (trial,) = study.trials
     assert trial.state == seen
     assert trial.constraints == pytest.approx(dict(result.excess))
@@ -99,13 +103,13 @@ def test_objectives_are_the_val_accuracy_and_costs_as_people_see_them():
     assert objective_values(result, names) == (0.75, cost.size_bytes, cost.macs)
 
 
-def test_notes_about_the_search_are_kept(path):
-    open_ledger(path).note("test", "{}")
-    assert open_ledger(path).notes == {"test": "{}"}
+def test_notes_about_the_search_are_kept(open_ledger):
+    open_ledger().note("test", "{}")
+    assert open_ledger().notes == {"test": "{}"}
 
 
-def test_two_searches_share_a_file_and_not_their_entries(path):
-    open_ledger(path).add(random_proposal(0))
+def test_two_searches_share_a_file_and_not_their_entries(open_ledger, path):
+    open_ledger().add(random_proposal(0))
     assert Ledger(path, "lenses", OBJECTIVES).entries() == []
 
 
@@ -113,5 +117,5 @@ def test_a_file_that_is_no_ledger_is_refused_in_one_line(tmp_path):
     path = tmp_path / "ledger.db"
     path.write_text("a shopping list, long enough to be no database at all " * 10)
     with pytest.raises(StorageError, match=r"ledger\.db: the ledger can't be opened: ") as refused:
-        open_ledger(path)
+        Ledger(path, "glasses", OBJECTIVES)
     assert "\n" not in str(refused.value)

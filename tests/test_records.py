@@ -110,7 +110,7 @@ COST = Cost(macs=10**6, params=10**5, size_bytes=4 * 10**5)
 
 
 @given(candidates())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_a_candidate_comes_back_from_its_params(candidate):
     params = candidate.to_params()
     assert all(isinstance(value, str) for value in params.values())
@@ -118,7 +118,7 @@ def test_a_candidate_comes_back_from_its_params(candidate):
 
 
 @given(candidates())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_a_candidate_comes_back_from_yaml_and_from_json(candidate):
     record = candidate.to_dict()
     assert Candidate.from_dict(yaml.safe_load(yaml.safe_dump(record))) == candidate
@@ -126,7 +126,7 @@ def test_a_candidate_comes_back_from_yaml_and_from_json(candidate):
 
 
 @given(candidates())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_a_candidate_keeps_its_hash_through_params_and_yaml(candidate):
     through_params = Candidate.from_params(candidate.to_params())
     through_yaml = Candidate.from_dict(yaml.safe_load(yaml.safe_dump(candidate.to_dict())))
@@ -233,6 +233,6 @@ results = st.builds(
 
 
 @given(results)
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 def test_a_trial_result_comes_back_from_json(result):
     assert TrialResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result

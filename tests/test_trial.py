@@ -16,6 +16,7 @@ from autokd.errors import StorageError
 from autokd.records import Budget, Candidate, Cost
 from autokd.trial import describe_excess, evaluate_on_test, run_trial, trial_seed
 
+pytestmark = pytest.mark.usefixtures("quick_latency")
 DATA = make_data()
 
 
