@@ -25,6 +25,8 @@ import yaml
 from PIL import Image
 
 from autokd import cli
+from autokd.config import parse_config
+from autokd.space import Space
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = ("search", "front", "check", "run", "measure", "schema", "ui")
@@ -104,9 +106,10 @@ def test_the_schema_is_json_that_knows_every_section() -> None:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def place(store_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with an empty store: making one takes seconds."""
+    monkeypatch.chdir(store_directory)
+    return store_directory
 
 
 def search_file(place: Path, **changes: Any) -> str:
@@ -273,12 +276,13 @@ def test_a_place_that_cannot_be_written_is_refused(place: Path) -> None:
 
 @pytest.mark.parametrize("command", [["front"], ["run", "3"], ["ui"]])
 def test_reading_before_any_search_says_so_and_makes_no_store(
-    place: Path, command: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     done = autokd(*command)
     assert done.status == 2
     assert "run `autokd search` first" in done.err
-    assert not (place / "mlflow.db").exists()
+    assert not (tmp_path / "mlflow.db").exists()
 
 
 def test_a_file_that_is_no_candidate_is_refused_by_name(place: Path) -> None:
@@ -287,6 +291,7 @@ def test_a_file_that_is_no_candidate_is_refused_by_name(place: Path) -> None:
     assert "mine.yaml: is no candidate file" in done.err
 
 
+@pytest.mark.slow
 def test_a_search_that_is_refused_leaves_earlier_records_whole(place: Path) -> None:
     assert autokd("search", search_file(place)).status == 0
     before = autokd("front").out
@@ -342,6 +347,13 @@ def test_python_blocks_of_readme_run_as_they_stand(searched: Path) -> None:
     assert blocks
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
+
+
+def test_the_search_file_in_readme_is_valid() -> None:
+    whole = [block for block in readme_blocks("yaml") if "students:" in block]
+    assert whole
+    for block in whole:
+        Space(parse_config(yaml.safe_load(block), source="README"), image_size=8)
 
 
 @pytest.mark.slow

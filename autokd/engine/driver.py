@@ -86,12 +86,12 @@ def run_search(
     cache = directory / CACHE
     make_writable(cache)
     choose_device(device)
-    store = open_store(tracking_uri, directory)
     data = load_data(config.data, seed=config.seed, cache=cache)
     space = Space(config, image_size=data.info.image_size)
     costs = StudentCosts(data, weight_dtype=config.budget.weights)
     budget = config.budget.to_budget()
     sample = survey(space, costs, budget=budget, seed=config.seed)
+    store = open_store(tracking_uri, directory)  # before the teacher: training one may take hours
     task = create_task(config, data=data, cache=cache, device=device)
     sample = replace(sample, teacher_macs=task.teacher_info.cost.macs)
     info = describe_search(config, task)

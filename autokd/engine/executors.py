@@ -5,8 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -81,7 +84,8 @@ class ProcessPool:
         return len(self._running) < self._workers
 
     def submit(self, work: Work) -> None:
-        self._running[self._pool.submit(_run, work)] = work
+        with _deaf_to_ctrl_c():
+            self._running[self._pool.submit(_run, work)] = work
 
     def next_result(self) -> TrialResult:
         done, _ = wait(self._running, return_when=FIRST_COMPLETED)
@@ -125,12 +129,24 @@ class ProcessPool:
         )
 
 
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that are started meanwhile never hear Ctrl-C, not even while they import: it is the driver's to handle."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears it, and may say so
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 _worker_task: Task | None = None  # a worker process serves one search
 
 
 def _start_worker(config: Config, cache: Path, device: str | None, threads: int) -> None:
     global _worker_task
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
     _worker_task = create_task(config, cache=cache, device=device, threads=threads)
 
 
