@@ -12,6 +12,7 @@ from filelock import FileLock
 from autokd.config import Config, override_config, parse_config
 from autokd.engine.candidate_file import parse_candidate_file
 from autokd.engine.driver import CACHE, make_writable, run_search
+from autokd.engine.ledger import Ledger
 from autokd.engine.progress import Progress
 from autokd.engine.rerun import rerun
 from autokd.errors import ConfigError, DataError, StorageError
@@ -48,7 +49,7 @@ CONFIG = parse_config(
             "learning_rate": {"low": 1e-3, "high": 1e-1, "log": True},
             "augmentation": "none",
         },
-        "search": {"trials": 6},
+        "search": {"trials": 6, "resamples": 0},  # so that some are rejected
     },
     source="",
 )
@@ -98,11 +99,13 @@ def test_a_search_trains_its_controls_first_and_then_as_many_trials_as_asked(fin
     assert result.stopped_because == "6 trials"
 
 
-def test_no_student_over_budget_is_trained(finished):
+def test_students_over_budget_are_recorded_untrained_and_none_of_them_is_trained(finished):
     _, result, _ = finished
+    assert {trial.state for trial in result.results} == {"complete", "rejected"}
     for trial in result.results:
         assert trial.cost is not None
         assert (trial.state == "rejected") == (trial.cost.macs > 60_000)
+        assert (trial.state == "rejected") == (trial.history == ())
 
 
 def test_the_front_alone_is_tested(finished):
@@ -155,6 +158,27 @@ def test_an_interrupted_search_goes_on_to_what_an_undisturbed_one_finds(finished
     assert outcomes(last.results) == outcomes(undisturbed.results)
     assert last.study == undisturbed.study
     assert last.run_id == first.run_id
+
+
+def open_ledger(directory: Path, study: str) -> Ledger:
+    return Ledger(directory / CACHE / "ledger.db", study, CONFIG.search.objectives)
+
+
+@pytest.mark.slow
+def test_a_trial_that_was_killed_in_training_is_trained_first_when_the_search_goes_on(
+    finished, new_directory
+):
+    whole_directory, undisturbed, _ = finished
+    directory = new_directory("killed")
+    study = search(directory, observe=interrupt_after(2)).study
+    # what a killed driver leaves: a proposal written down, and some of its files
+    started = open_ledger(whole_directory, study).entries()[2]
+    assert open_ledger(directory, study).add(started.proposal).number == 2
+    folder = directory / CACHE / "studies" / study / "0002"
+    folder.mkdir()
+    (folder / "best.safetensors").write_bytes(b"half of it")
+    last = search(directory)
+    assert outcomes(last.results) == outcomes(undisturbed.results)
 
 
 @pytest.mark.slow

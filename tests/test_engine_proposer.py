@@ -128,6 +128,40 @@ def test_a_trial_that_is_still_running_counts_for_what_is_proposed_next(ledger):
     assert with_it != [ask(without, seed=seed)[0] for seed in range(8)]
 
 
+def changed_results(entries, **changes):
+    return [
+        replace(entry, result=replace(entry.result, **(changes | {"number": entry.number})))
+        for entry in entries
+    ]
+
+
+def proposals_of(entries):
+    """Of several seeds, since one third of proposals are random and know no ledger."""
+    return [ask(entries, seed=seed)[0] for seed in range(8)]
+
+
+def test_proposals_follow_what_trials_came_to(ledger):
+    upside_down = [
+        replace(
+            entry, result=complete(entry.proposal, i, accuracy=1 - entry.result.val["accuracy"])
+        )
+        for i, entry in enumerate(ledger)
+    ]
+    assert proposals_of(upside_down) != proposals_of(ledger)
+
+
+def test_proposals_follow_by_how_much_rejected_trials_were_over_budget(ledger):
+    over = changed_results(ledger, state="rejected", val={})
+    by_size = [
+        replace(
+            entry, result=replace(entry.result, excess=Budget(macs=10**5).excess(entry.result.cost))
+        )
+        for entry in over
+    ]
+    alike = changed_results(over, excess={"macs": 1.0})
+    assert proposals_of(by_size) != proposals_of(alike)
+
+
 def test_a_search_does_not_starve_where_one_student_in_a_hundred_fits():
     # width 8, depth 1, stem stride 2: one of 72 architectures
     budget = Budget(macs=9_000)

@@ -25,7 +25,7 @@ def beats(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 @given(point_sets(), st.randoms(use_true_random=False))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_the_order_of_points_does_not_matter(points, random):
     order = list(range(len(points)))
     random.shuffle(order)
@@ -35,7 +35,7 @@ def test_the_order_of_points_does_not_matter(points, random):
 
 
 @given(point_sets())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_every_point_off_the_front_is_beaten_by_one_on_it(points):
     on_front = is_on_front(points)
     assert on_front.any()
@@ -46,7 +46,7 @@ def test_every_point_off_the_front_is_beaten_by_one_on_it(points):
 
 
 @given(point_sets(), st.data())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_a_dominated_point_changes_nothing(points, data):
     row = data.draw(st.integers(0, len(points) - 1))
     more = data.draw(st.lists(st.floats(0, 3), min_size=points.shape[1], max_size=points.shape[1]))
@@ -59,7 +59,7 @@ def test_a_dominated_point_changes_nothing(points, data):
 
 
 @given(point_sets(), st.data())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_a_further_point_never_makes_the_hypervolume_smaller(points, data):
     reference = [7.0] * points.shape[1]
     extra = data.draw(st.tuples(*[st.floats(0, 9)] * points.shape[1]))

@@ -157,6 +157,13 @@ def test_resizing_a_flat_picture_keeps_its_value():
     torch.testing.assert_close(prepared, torch.full((1, 1, 5, 5), 0.2))
 
 
+def test_every_pixel_counts_when_a_picture_is_made_smaller():
+    picture = torch.zeros((1, 1, 16, 16), dtype=torch.uint8)
+    picture[0, 0, 0, 0] = 255
+    prepared = InputFormat(image_size=4, mean=(0.0,), std=(1.0,)).prepare(picture)
+    assert prepared[0, 0, 0, 0] > 0
+
+
 def test_preparing_leaves_the_stored_pixels_as_they_are():
     before = pixels.clone()
     InputFormat(image_size=6, mean=(0.5,) * 3, std=(0.5,) * 3).prepare(pixels)
