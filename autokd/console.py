@@ -219,25 +219,21 @@ def print_cost(model: str, image_size: int, cost: Cost) -> None:
 def _front_table(title: str) -> Table:
     caption = "T teacher, A assistant, S student, labels: trained on labels alone. val chose the students, test did not."
     table = Table(
-        title=title, title_justify="left", caption=caption, caption_justify="left", box=SIMPLE_HEAD
+        title=title,
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
     for heading in ("rank", "trial"):
         table.add_column(heading, justify="right")
     table.add_column("student", overflow="fold")
-    table.add_column("stages", no_wrap=True)
-    for heading in (
-        "val",
-        "test",
-        "MACs",
-        "params",
-        "latency",
-        "size",
-        "of T's acc.",
-        "of T's MACs",
-    ):
-        table.add_column(
-            heading, justify="right", no_wrap=heading not in ("of T's acc.", "of T's MACs")
-        )
+    for heading in ("stages", "val", "test", "MACs", "params", "latency", "size"):
+        table.add_column(heading, justify="left" if heading == "stages" else "right", no_wrap=True)
+    for heading in ("of T's acc.", "of T's MACs"):
+        table.add_column(heading, justify="right", max_width=7)
     return table
 
 

@@ -117,8 +117,14 @@ def run_search(
 def describe_search(config: Config, task: Task) -> SearchInfo:
     """The search's record and its name: what must not change when it goes on is in the fingerprint."""
     record = config.model_dump(mode="json")
-    for unimportant in ("trials", "time", "workers"):
-        record["search"].pop(unimportant)
+    unimportant = {
+        "search": ("trials", "time", "workers"),
+        "data": ("root", "loader_processes"),  # the images themselves have a hash
+        "teacher": ("checkpoint",),  # and so has the teacher
+    }
+    for section, keys in unimportant.items():
+        for key in keys:
+            record[section].pop(key)
     name = record.pop("name")
     fingerprint = content_hash([record, task.data.info.hash, task.teacher_info.hash])
     return SearchInfo(
