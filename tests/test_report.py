@@ -58,9 +58,9 @@ def test_the_table_has_one_row_a_student_most_accurate_first():
     assert frame["trial"].tolist() == [1, 4, 2]
     assert frame["rank"].tolist() == [1, 2, 3]
     assert frame["stages"].tolist() == [
-        "teacher → student",
-        "teacher → student",
-        "labels → student",
+        "T→S",
+        "T→S",
+        "labels→S",
     ]
     assert frame["accuracy_share"].tolist() == pytest.approx([0.75 / 0.9, 0.7, 0.5])
     assert frame["macs_share"].tolist() == pytest.approx([0.2, 0.05, 0.01])
