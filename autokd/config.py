@@ -2,127 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from autokd.errors import ConfigError, nearest_name
-from autokd.quantities import BYTES, COUNT, MILLISECONDS, SECONDS, parse_quantity
+from autokd.parameters import (
+    TAGS,
+    Bytes,
+    Count,
+    FloatParameter,
+    Fraction,
+    IntParameter,
+    Milliseconds,
+    Parameter,
+    Positive,
+    Range,
+    Seconds,
+    Section,
+    TextParameter,
+    within,
+)
 from autokd.records import Budget
-
-T = TypeVar("T", int, float, str)
-N = TypeVar("N", int, float)
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Range(Section, Generic[N]):
-    """Every value between two bounds, both included."""
-
-    low: N
-    high: N
-    log: bool = False  # sample the logarithm: for values that span orders of magnitude
-    step: N | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Range[N]:
-        if self.low > self.high:
-            raise ValueError(f"low must be <= high, got low={self.low}, high={self.high}")
-        if self.log and self.low <= 0:
-            raise ValueError(f"log needs low > 0, got low={self.low}")
-        if self.log and self.step is not None:
-            raise ValueError("log and step can't be used together; leave one out")
-        if self.step is not None and self.step <= 0:
-            raise ValueError(f"step must be > 0, got step={self.step}")
-        return self
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, (Mapping, Range)):
-        return "range"
-    return "choice" if isinstance(value, (list, tuple)) else "value"
-
-
-def _kind_and_number(value: object) -> str:
-    """As `_kind`, with whole numbers kept whole: a family's width is an int, its ratio may be a float."""
-    kind = _kind(value)
-    if kind == "range":
-        bounds = value if isinstance(value, Mapping) else dict(value)  # type: ignore[call-overload]
-        numbers = (bounds.get("low"), bounds.get("high"), bounds.get("step"))
-        kind = "range" if any(isinstance(n, (float, str)) for n in numbers) else "int_range"
-    return kind
-
-
-_Choice = Annotated[tuple[T, ...], Field(min_length=1)]
-_by_kind = Discriminator(_kind)
-# A scalar is fixed, a list is a choice, {low, high, log, step} is a range.
-FloatParameter = Annotated[
-    Annotated[float, Tag("value")]
-    | Annotated[_Choice[float], Tag("choice")]
-    | Annotated[Range[float], Tag("range")],
-    _by_kind,
-]
-IntParameter = Annotated[
-    Annotated[int, Tag("value")]
-    | Annotated[_Choice[int], Tag("choice")]
-    | Annotated[Range[int], Tag("range")],
-    _by_kind,
-]
-TextParameter = Annotated[
-    Annotated[str, Tag("value")] | Annotated[_Choice[str], Tag("choice")], _by_kind
-]
-Scalar = int | float | str
-Parameter = Annotated[
-    Annotated[Scalar, Tag("value")]
-    | Annotated[Annotated[tuple[Scalar, ...], Field(min_length=1)], Tag("choice")]
-    | Annotated[Range[int], Tag("int_range")]
-    | Annotated[Range[float], Tag("range")],
-    Discriminator(_kind_and_number),
-]
-
-
-def _within(low: float, high: float = float("inf"), *, above: bool = False) -> AfterValidator:
-    """Every value that a parameter can take lies in [low, high], or in (low, high] with `above`."""
-
-    def check(parameter: Any) -> Any:
-        values = parameter if isinstance(parameter, tuple) else (parameter,)
-        if isinstance(parameter, Range):
-            values = (parameter.low, parameter.high)
-        for value in values:
-            if not (low <= value <= high) or (above and value == low):
-                allowed = f"> {low:g}" if above else f">= {low:g}"
-                limit = f" and <= {high:g}" if high < float("inf") else ""
-                raise ValueError(f"must be {allowed}{limit}, got {value:g}")
-        return parameter
-
-    return AfterValidator(check)
-
-
-_quantity_schema = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})
-Count = Annotated[float, BeforeValidator(lambda v: parse_quantity(v, COUNT)), _quantity_schema]
-Milliseconds = Annotated[
-    float, BeforeValidator(lambda v: parse_quantity(v, MILLISECONDS)), _quantity_schema
-]
-Bytes = Annotated[float, BeforeValidator(lambda v: parse_quantity(v, BYTES)), _quantity_schema]
-Seconds = Annotated[float, BeforeValidator(lambda v: parse_quantity(v, SECONDS)), _quantity_schema]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
 
 
 class MetadataConfig(Section):
@@ -168,7 +73,7 @@ class TeacherConfig(Section):
     """A model that students learn from: a checkpoint, pretrained weights, or one to be trained."""
 
     model: str  # a timm name or a family
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default_factory=dict)
     image_size: Positive | None = None  # None: the data's
     checkpoint: Path | None = None
     pretrained: bool = False
@@ -209,42 +114,41 @@ class StudentsConfig(Section):
     """Architectures to search: timm names, wildcards over them, and parametric families."""
 
     model: TextParameter
-    image_size: Annotated[IntParameter, _within(1)] | None = None  # None: the data's
-    families: dict[str, dict[str, Parameter]] = {}  # a family's own parameters; defaults elsewhere
+    image_size: Annotated[IntParameter, within(1)] | None = None  # None: the data's
+    # a family's own parameters, where they are not to have the family's ranges
+    families: dict[str, dict[str, Parameter]] = Field(default_factory=dict)
 
 
 class DistillConfig(Section):
     """How a student learns from its teacher."""
 
     loss: TextParameter = "kd"  # kd, or none for labels alone
-    temperature: Annotated[FloatParameter, _within(0, above=True)] = 4.0
-    weight: Annotated[FloatParameter, _within(0, above=True)] = 0.9  # of the distillation loss
-    label_weight: Annotated[FloatParameter, _within(0)] = 0.1  # of the cross-entropy with labels
+    temperature: Annotated[FloatParameter, within(0, above=True)] = 4.0
+    weight: Annotated[FloatParameter, within(0, above=True)] = 0.9  # of the distillation loss
+    label_weight: Annotated[FloatParameter, within(0)] = 0.1  # of the cross-entropy with labels
 
 
 class ScheduleConfig(Section):
     """Which stages a candidate has: teacher → assistants → student → fine-tuning."""
 
-    assistants: Annotated[IntParameter, _within(0, 2)] = (
+    assistants: Annotated[IntParameter, within(0, 2)] = (
         0  # 0, 1 or 2 models between teacher and student in cost
     )
     assistant_epochs: Positive | None = None  # None: as many as the student
-    finetune_epochs: Annotated[IntParameter, _within(0)] = (
-        0  # a last stage on labels alone; 0: none
-    )
+    finetune_epochs: Annotated[IntParameter, within(0)] = 0  # a last stage on labels alone; 0: none
 
 
 class TrainConfig(Section):
     """How students are optimised."""
 
-    epochs: Annotated[IntParameter, _within(1)] = 10
-    batch_size: Annotated[IntParameter, _within(2)] = 128
+    epochs: Annotated[IntParameter, within(1)] = 10
+    batch_size: Annotated[IntParameter, within(2)] = 128
     optimizer: TextParameter = "adamw"
-    learning_rate: Annotated[FloatParameter, _within(0, above=True)] = 1e-3
-    weight_decay: Annotated[FloatParameter, _within(0)] = 0.05
-    label_smoothing: Annotated[FloatParameter, _within(0, 0.9)] = 0.0
-    drop_rate: Annotated[FloatParameter, _within(0, 0.9)] = 0.0
-    drop_path_rate: Annotated[FloatParameter, _within(0, 0.9)] = 0.0
+    learning_rate: Annotated[FloatParameter, within(0, above=True)] = 1e-3
+    weight_decay: Annotated[FloatParameter, within(0)] = 0.05
+    label_smoothing: Annotated[FloatParameter, within(0, 0.9)] = 0.0
+    drop_rate: Annotated[FloatParameter, within(0, 0.9)] = 0.0
+    drop_path_rate: Annotated[FloatParameter, within(0, 0.9)] = 0.0
     augmentation: TextParameter = "light"
     patience: Positive | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -303,7 +207,8 @@ def load_config(path: Path) -> Config:
         raise ConfigError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(record, dict):
         raise ConfigError(f"{path}: must hold keys such as data, teacher and students")
-    return parse_config({"name": path.stem} | record, source=str(path))
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._") or "search"
+    return parse_config({"name": name} | record, source=str(path))
 
 
 def parse_config(record: Mapping[str, Any], *, source: str) -> Config:
@@ -314,18 +219,15 @@ def parse_config(record: Mapping[str, Any], *, source: str) -> Config:
         raise ConfigError(f"{source}: {_explain(error)}") from None
 
 
-_TAGS = ("value", "choice", "range", "int_range")  # of the unions above; no part of a key's path
-
-
 def _explain(error: ValidationError) -> str:
     """The first problem as ``path: what is wrong, what is allowed``, and how many more there are."""
     problems = error.errors()
     # a key that is misspelt is also missing under its right name: the misspelling says more
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-    path = ".".join(str(part) for part in problem["loc"] if part not in _TAGS)
+    path = ".".join(str(part) for part in problem["loc"] if part not in TAGS)
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        *parents, key = [part for part in problem["loc"] if part not in _TAGS]
+        *parents, key = [part for part in problem["loc"] if part not in TAGS]
         known = _known_keys(parents)
         path = ".".join(map(str, parents)) or "top level"
         message = (

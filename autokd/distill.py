@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_model
 from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,10 +18,11 @@ from torch.nn import functional as F
 from autokd.data.batches import Batch, count_batches, eval_batches, train_batches
 from autokd.data.load import Split
 from autokd.data.views import Views
-from autokd.errors import StorageError, TrainingDivergedError
+from autokd.errors import TrainingDivergedError
 from autokd.losses import LOSSES, cross_entropy
 from autokd.records import Epoch, Stage
 from autokd.students import InputFormat
+from autokd.weights import save_weights
 
 WARMUP_SHARE = 0.1  # of a stage's steps, over which the learning rate rises
 
@@ -131,14 +130,6 @@ def train_stage(
         if training.patience is not None and epochs_since_best >= training.patience:
             break
     save_weights(student, folder / LAST)
-
-
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Raises StorageError where they can't be written: a full disk, above all."""
-    try:
-        save_model(model, str(path))
-    except SafetensorError as error:
-        raise StorageError(f"{path}: can't be written: {error}") from None
 
 
 def loss_terms(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class AutoKDError(Exception):
@@ -42,3 +45,18 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
     """``" Did you mean 'kd'?"``, or an empty string when nothing is near."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f" Did you mean '{matches[0]}'?" if matches else ""
+
+
+_NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+@contextmanager
+def storage_errors(place: Path) -> Iterator[None]:
+    """A full disk, or one that may not be written, is a StorageError: everything after it would fail too."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NOT_WRITABLE:
+            raise
+        where = error.filename or place
+        raise StorageError(f"{where}: can't be written: {error.strerror}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -12,8 +13,8 @@ Loss = Callable[..., Tensor]
 
 
 def cross_entropy(student: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-    """-log softmax(student)[label], mean over the batch, in float32. student (B, C), labels (B,) int64."""
-    return F.cross_entropy(student.float(), labels, label_smoothing=label_smoothing)
+    """-log softmax(student)[label], mean over the batch, in full precision. student (B, C), labels (B,) int64."""
+    return F.cross_entropy(_full(student), labels, label_smoothing=label_smoothing)
 
 
 def kd(student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float) -> Tensor:  # noqa: ARG001
@@ -21,9 +22,14 @@ def kd(student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float) 
 
     Hinton, Vinyals & Dean (2015), section 2, arXiv 1503.02531. T^2 keeps the gradient's scale as T changes.
     """
-    log_q = F.log_softmax(student.float() / temperature, dim=-1)  # (B, C)
-    log_p = F.log_softmax(teacher.float() / temperature, dim=-1)  # (B, C)
+    log_q = F.log_softmax(_full(student) / temperature, dim=-1)  # (B, C)
+    log_p = F.log_softmax(_full(teacher) / temperature, dim=-1)  # (B, C)
     return F.kl_div(log_q, log_p, log_target=True, reduction="batchmean") * temperature**2
+
+
+def _full(logits: Tensor) -> Tensor:
+    """float32, or float64 as it is: half precision has too few digits for a logarithm of a softmax."""
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 LOSSES: dict[str, Loss] = {"kd": kd}

@@ -16,10 +16,11 @@ from optuna.distributions import (
 )
 from timm.optim import list_optimizers  # type: ignore[attr-defined]
 
-from autokd.config import Config, Parameter, Range
+from autokd.config import Config
 from autokd.data.augment import AUGMENTATIONS
 from autokd.errors import ConfigError, nearest_name
 from autokd.losses import LOSSES
+from autokd.parameters import Parameter, Range
 from autokd.records import TEACHER, Candidate, Stage, StudentSpec, Training
 from autokd.students import FAMILIES, expand_model_names
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,6 @@ import timm
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, load_model
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
@@ -28,9 +24,10 @@ from autokd.data.batches import Batch, view_batches
 from autokd.data.load import ImageData
 from autokd.data.views import Views
 from autokd.distill import BEST, TeacherLogits, autocast, evaluate, train_stage
-from autokd.errors import CheckpointError, ConfigError
+from autokd.errors import CheckpointError, ConfigError, storage_errors
 from autokd.records import Stage, StudentSpec, TeacherInfo, Training, content_hash
 from autokd.students import InputFormat, create_student
+from autokd.weights import hash_file, load_checkpoint, load_weights
 
 log = logging.getLogger(__name__)
 
@@ -169,8 +166,9 @@ def train_once(
     home = folder / key
     done = home / "stage.json"
     seed = int(key, 16) % 2**31
-    home.mkdir(parents=True, exist_ok=True)
-    with FileLock(home / "training.lock"):
+    with storage_errors(home):
+        home.mkdir(parents=True, exist_ok=True)
+    with storage_errors(home), FileLock(home / "training.lock"):
         if not done.exists():
             log.info(
                 "training %s: %s, %d epochs", stage.name, stage.student.model, stage.training.epochs
@@ -206,14 +204,6 @@ def create(stage: Stage, data: ImageData) -> nn.Module:
     )
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Weights that autokd wrote itself, into the model they were written from."""
-    try:
-        load_model(model, str(path))
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: can't be loaded: {_first_line(error)}") from None
-
-
 def _trained(
     stage: Stage,
     inputs: InputFormat,
@@ -240,57 +230,17 @@ def _from_checkpoint(
     path: Path, spec: StudentSpec, inputs: InputFormat, data: ImageData, device: torch.device
 ) -> Teacher:
     """Weights from a .safetensors file, or from a state dict that torch reads without running any code."""
-    weights = _read_weights(path)
-    model = create_student(spec, classes=len(data.info.class_names), channels=data.info.channels)
-    if problem := _misfit(model.state_dict(), weights):
+    classes, channels = len(data.info.class_names), data.info.channels
+    model = create_student(spec, classes=classes, channels=channels)
+    try:
+        name = f"{spec.model} with {classes} classes and {channels} channels"
+        load_checkpoint(model, path, name=name)
+    except CheckpointError as error:
         raise CheckpointError(
-            f"teacher.checkpoint {path}: does not fit {spec.model} with {len(data.info.class_names)} classes and "
-            f"{data.info.channels} channels: {problem}; check teacher.model and teacher.arguments"
-        )
-    model.load_state_dict(weights)
+            f"teacher.checkpoint {error}; check teacher.checkpoint, model and arguments"
+        ) from None
     key = content_hash([hash_file(path), asdict(spec)])
     return Teacher(model, inputs, key, device)
-
-
-def _misfit(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
-    """How many tensors are missing, unknown or of another shape, each with an example; None: all fit."""
-    problems = {
-        "missing": [name for name in wanted if name not in given],
-        "unknown": [name for name in given if name not in wanted],
-        "of another shape": [
-            f"{name} {tuple(given[name].shape)} instead of {tuple(tensor.shape)}"
-            for name, tensor in wanted.items()
-            if name in given and given[name].shape != tensor.shape
-        ],
-    }
-    found = [f"{len(names)} {what} ({names[0]})" for what, names in problems.items() if names]
-    return ", ".join(found) or None
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"teacher.checkpoint {path}: there is no such file") from None
-    except pickle.UnpicklingError:
-        raise CheckpointError(
-            f"teacher.checkpoint {path}: holds more than weights and would run code when read; save it as "
-            "safetensors, or as torch.save(model.state_dict(), …)"
-        ) from None
-    except (SafetensorError, OSError, RuntimeError, EOFError) as error:
-        raise CheckpointError(
-            f"teacher.checkpoint {path}: can't be read: {_first_line(error)}"
-        ) from None
-    for key in ("state_dict", "model"):  # how training scripts commonly wrap it
-        if isinstance(weights, dict) and isinstance(weights.get(key), dict):
-            weights = weights[key]
-    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
-        raise CheckpointError(
-            f"teacher.checkpoint {path}: is not a state dict (parameter name -> tensor)"
-        )
-    return {name.removeprefix("module."): value for name, value in weights.items()}
 
 
 def _pretrained(
@@ -321,11 +271,6 @@ def _pretrained(
         inputs = replace(inputs, mean=config.mean or own["mean"], std=config.std or own["std"])
     key = content_hash([str(model.pretrained_cfg), asdict(spec)])
     return Teacher(model, inputs, key, device)
-
-
-def hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _first_line(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import time
 import traceback
@@ -13,15 +12,14 @@ import torch
 from torch import nn
 
 from autokd.distill import BEST, TeacherLogits, evaluate, train_stage
-from autokd.errors import AutoKDError, StorageError
+from autokd.errors import AutoKDError, StorageError, storage_errors
 from autokd.quantities import format_cost
 from autokd.records import TEACHER, Budget, Candidate, Cost, Epoch, Stage, TrialResult, content_hash
 from autokd.task import Task
-from autokd.teachers import CachedLogits, Teacher, create, load_weights, train_once
+from autokd.teachers import CachedLogits, Teacher, create, train_once
+from autokd.weights import load_weights
 
 log = logging.getLogger(__name__)
-
-NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def trial_seed(search_seed: int, number: int) -> int:
@@ -54,34 +52,36 @@ def run_trial(
         threads=task.threads,
         folder=str(folder),
     )
+    result = blank
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        result = _measure_and_train(blank, task, folder)
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            result = _measure(blank, task)
+            if result.state != "rejected":
+                result = _train_and_evaluate(result, task, folder)
+    except StorageError:
+        raise
     except AutoKDError as error:
-        if isinstance(error, StorageError):
-            raise
-        result = replace(blank, reason=str(error))
-    except OSError as error:
-        if error.errno in NOT_WRITABLE:
-            raise StorageError(
-                f"{error.filename or folder}: can't be written: {error.strerror}"
-            ) from error
-        result = _failed(blank, error, folder)
+        result = replace(result, reason=str(error))
     except Exception as error:  # noqa: BLE001 - a bug in one architecture must not end the search
-        result = _failed(blank, error, folder)
+        result = replace(result, reason=_describe_bug(error, number, folder))
     return replace(result, seconds=time.perf_counter() - start)
 
 
-def _measure_and_train(blank: TrialResult, task: Task, folder: Path) -> TrialResult:
+def _measure(blank: TrialResult, task: Task) -> TrialResult:
+    """With its cost; rejected if that is over budget."""
     cost = task.measure_cost(blank.candidate.student)
-    excess = task.budget.excess(cost)
-    measured = replace(blank, cost=cost, excess=excess)
-    if not task.budget.admits(cost):
-        return replace(measured, state="rejected", reason=describe_excess(cost, task.budget))
-    history, model = _train(blank.candidate, task, seed=blank.seed, folder=folder)
-    val = evaluate(
-        model, task.data.val, inputs=task.inputs(blank.candidate.student), device=task.device
-    )
+    measured = replace(blank, cost=cost, excess=task.budget.excess(cost))
+    if task.budget.admits(cost):
+        return measured
+    return replace(measured, state="rejected", reason=describe_excess(cost, task.budget))
+
+
+def _train_and_evaluate(measured: TrialResult, task: Task, folder: Path) -> TrialResult:
+    candidate = measured.candidate
+    history, model = _train(candidate, task, seed=measured.seed, folder=folder)
+    inputs = task.inputs(candidate.student)
+    val = evaluate(model, task.data.val, inputs=inputs, device=task.device)
     return replace(
         measured,
         state="complete",
@@ -172,9 +172,9 @@ def evaluate_on_test(result: TrialResult, task: Task) -> dict[str, float]:
     return {"accuracy": tested.accuracy, "loss": tested.loss}
 
 
-def _failed(blank: TrialResult, error: Exception, folder: Path) -> TrialResult:
-    """A bug keeps its traceback, in the log and beside the trial."""
-    log.error("trial %d failed", blank.number, exc_info=error)
+def _describe_bug(error: Exception, number: int, folder: Path) -> str:
+    """One line; the traceback goes to the log and beside the trial."""
+    log.error("trial %d failed", number, exc_info=error)
     (folder / "traceback.txt").write_text("".join(traceback.format_exception(error)))
     line = (str(error).strip().splitlines() or [""])[0][:300]
-    return replace(blank, reason=f"{type(error).__name__}: {line}")
+    return f"{type(error).__name__}: {line}"

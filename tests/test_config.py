@@ -11,8 +11,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autokd.config import Range, load_config, override_config, parse_config
+from autokd.config import load_config, override_config, parse_config
 from autokd.errors import ConfigError
+from autokd.parameters import Range
 from autokd.records import Budget
 from autokd.space import Space, centre
 
@@ -291,3 +292,15 @@ def test_every_search_file_of_the_repository_loads_and_samples(path):
 
 def test_the_repository_has_search_files():
     assert SEARCH_FILES
+
+
+def test_a_familys_parameter_may_be_written_as_a_power_of_ten():
+    students = {"model": "resnet", "families": {"resnet": {"width": "1.6e1"}}}
+    config = parse_config(search_file(students=students), source="f.yaml")
+    assert config.students.families["resnet"]["width"] == 16.0
+
+
+def test_a_search_is_named_after_its_file_whatever_that_is_called(tmp_path):
+    path = tmp_path / "my phone (v2).yaml"
+    path.write_text(yaml.safe_dump(search_file()))
+    assert load_config(path).name == "my-phone-v2"

@@ -12,12 +12,13 @@ from safetensors.torch import load_file
 from tiny_task import CPU, labels_alone, make_data, make_teacher, stage
 
 from autokd.data import Batch, MemoryImages
-from autokd.distill import BEST, LAST, evaluate, loss_terms, predict, save_weights, train_stage
+from autokd.distill import BEST, LAST, evaluate, loss_terms, predict, train_stage
 from autokd.errors import StorageError, TrainingDivergedError
 from autokd.losses import cross_entropy, kd
 from autokd.students import InputFormat
 from autokd.task import build_student
-from autokd.teachers import CachedLogits, load_weights
+from autokd.teachers import CachedLogits
+from autokd.weights import load_weights, save_weights
 
 DATA = make_data()
 INPUTS = InputFormat(image_size=8, mean=DATA.mean, std=DATA.std)

@@ -16,8 +16,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A module (or a folder, whose own files may know each other) imports from the rows above its own alone.
 LAYERS = (
     {"records", "errors", "quantities"},
+    {"parameters"},
     {"config"},
-    {"students", "losses", "data", "cost", "pareto"},
+    {"weights", "students", "losses", "data", "cost", "pareto"},
     {"space", "distill"},
     {"teachers"},
     {"task"},
@@ -39,7 +40,7 @@ DOORS = {
     "typer": {"cli"},
     "rich": {"cli", "console"},
     "torchvision": {"data"},
-    "pydantic": {"config"},
+    "pydantic": {"config", "parameters"},
     "sklearn": {"data"},
 }
 
@@ -93,7 +94,7 @@ def test_a_third_party_comes_in_by_its_own_door_alone(party):
     assert users, f"nothing uses {party}: it needs no door"
 
 
-@pytest.mark.parametrize("module", ["records", "errors", "quantities", "config"])
+@pytest.mark.parametrize("module", ["records", "errors", "quantities", "parameters", "config"])
 def test_records_and_configuration_know_no_tensors(module):
     heavy = {"torch", "numpy", "pandas", "timm", "optuna", "mlflow"}
     assert not third_parties(PACKAGE / f"{module}.py") & heavy

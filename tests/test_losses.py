@@ -121,3 +121,12 @@ def test_label_smoothing_raises_the_loss_of_a_confident_right_answer():
     smoothed = cross_entropy(logits, label, label_smoothing=0.1)
     assert smoothed > cross_entropy(logits, label)
     assert smoothed.item() == pytest.approx(0.1 * 20 / 3, abs=1e-3)
+
+
+def test_kd_has_the_gradient_that_its_values_say():
+    """gradcheck compares autograd with finite differences; float64 stays float64 for that."""
+    generator = torch.Generator().manual_seed(0)
+    student = torch.randn(4, 5, dtype=torch.float64, generator=generator, requires_grad=True)
+    teacher = torch.randn(4, 5, dtype=torch.float64, generator=generator)
+    labels = torch.tensor([0, 1, 2, 3])
+    assert torch.autograd.gradcheck(lambda s: kd(s, teacher, labels, temperature=3.0), (student,))

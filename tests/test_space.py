@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from autokd.config import Range, parse_config
+from autokd.config import parse_config
 from autokd.engine.proposer import suggest_from
 from autokd.errors import ConfigError
+from autokd.parameters import Range
 from autokd.records import TEACHER, StudentSpec
 from autokd.space import Space, centre, to_distribution
 

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autokd.config import Range
 from autokd.errors import ConfigError
+from autokd.parameters import Range
 from autokd.records import StudentSpec
 from autokd.students import FAMILIES, InputFormat, create_student, expand_model_names
 

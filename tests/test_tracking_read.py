@@ -57,7 +57,7 @@ def test_trials_are_a_table_with_one_row_each(searched):
     assert list(trials.state) == ["complete", "stopped", "rejected", "failed"]
     assert list(trials.reason) == [None, "stopped at rung 1", "over budget: macs", "diverged"]
     first = trials.iloc[0]
-    assert first.student == "resnet width=8 blocks=(1, 2) stem=3 pool=None"
+    assert first.student == "resnet width=8 blocks=(1, 2) stem=3 pool=None, 16 px"
     assert first.stages == "T→A→S"
     assert (first.macs, first.front_rank, first.test_accuracy) == (1_000_000, 1, 0.75)
     last = trials.iloc[3]
@@ -114,7 +114,7 @@ def test_one_candidate_tried_in_two_searches_is_not_ambiguous(store, tmp_path):
     [
         ("digits/9", "search 'digits' has no trial 9"),
         ("digit/0", "unknown search 'digit'"),
-        ("abc", "'abc' names no trial; give an MLflow run id"),
+        ("abc", "'abc' names no trial; give a trial's number"),
         ("x' or '1'='1", "names no trial"),
         ("000000000000", "no trial .* starts with '000000000000'"),
         ("digits/2", r"trial 2 .*rejected.* has no candidate\.yaml"),

@@ -72,7 +72,9 @@ def test_a_trials_run_holds_its_figures_and_files(store, tmp_path):
     assert run.info.end_time - run.info.start_time >= 8000
     assert run.data.metrics["cost/macs"] == 8e6
     assert run.data.metrics["excess/macs"] < 0
-    assert run.data.tags["autokd.student"] == "resnet width=15 blocks=(1, 2) stem=3 pool=None"
+    assert (
+        run.data.tags["autokd.student"] == "resnet width=15 blocks=(1, 2) stem=3 pool=None, 16 px"
+    )
     steps = [m.step for m in store.client.get_metric_history(run.info.run_id, "val/epoch_accuracy")]
     assert steps == [1, 2, 3, 4]  # counted on over the stages
     files = {file.path for file in store.client.list_artifacts(run.info.run_id)}

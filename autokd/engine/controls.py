@@ -29,7 +29,9 @@ def control_proposals(space: Space, survey: Survey) -> list[Proposal]:
     Two by two, so that what distillation gains can be read off at both ends of the front.
     """
     feasible = survey.feasible
-    ends = {"large": feasible[-1], "small": feasible[0]}
+    ends = {"large": feasible[-1]}
+    if len(feasible) > 1:
+        ends["small"] = feasible[0]
     return [
         _control(space, student, f"{name}, {size} student", losses)
         for size, student in ends.items()

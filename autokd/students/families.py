@@ -15,7 +15,7 @@ from timm.models.efficientnet import _gen_efficientnet
 from timm.models.mobilenetv3 import _gen_mobilenet_v3
 from torch import nn
 
-from autokd.config import Parameter, Range
+from autokd.parameters import Parameter, Range
 
 # Every builder is given the image size; only transformers are built for one.
 

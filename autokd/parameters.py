@@ -1,0 +1,132 @@
+"""One parameter of a search file: a scalar is fixed, a list is a choice, {low, high, log, step} is a range."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
+
+from autokd.quantities import BYTES, COUNT, MILLISECONDS, SECONDS, parse_quantity
+
+T = TypeVar("T", int, float, str)
+N = TypeVar("N", int, float)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Range(Section, Generic[N]):
+    """Every value between two bounds, both included."""
+
+    low: N
+    high: N
+    log: bool = False  # sample the logarithm: for values that span orders of magnitude
+    step: N | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Range[N]:
+        if self.low > self.high:
+            raise ValueError(f"low must be <= high, got low={self.low}, high={self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"log needs low > 0, got low={self.low}")
+        if self.log and self.step is not None:
+            raise ValueError("log and step can't be used together; leave one out")
+        if self.step is not None and self.step <= 0:
+            raise ValueError(f"step must be > 0, got step={self.step}")
+        return self
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, (Mapping, Range)):
+        return "range"
+    return "choice" if isinstance(value, (list, tuple)) else "value"
+
+
+def _kind_and_number(value: object) -> str:
+    """As `_kind`, with whole numbers kept whole: a family's width is an int, its ratio may be a float."""
+    kind = _kind(value)
+    if kind == "range":
+        bounds = value if isinstance(value, Mapping) else dict(value)  # type: ignore[call-overload]
+        numbers = (bounds.get("low"), bounds.get("high"), bounds.get("step"))
+        kind = "range" if any(isinstance(n, (float, str)) for n in numbers) else "int_range"
+    return kind
+
+
+_Choice = Annotated[tuple[T, ...], Field(min_length=1)]
+_by_kind = Discriminator(_kind)
+# A scalar is fixed, a list is a choice, {low, high, log, step} is a range.
+FloatParameter = Annotated[
+    Annotated[float, Tag("value")]
+    | Annotated[_Choice[float], Tag("choice")]
+    | Annotated[Range[float], Tag("range")],
+    _by_kind,
+]
+IntParameter = Annotated[
+    Annotated[int, Tag("value")]
+    | Annotated[_Choice[int], Tag("choice")]
+    | Annotated[Range[int], Tag("range")],
+    _by_kind,
+]
+TextParameter = Annotated[
+    Annotated[str, Tag("value")] | Annotated[_Choice[str], Tag("choice")], _by_kind
+]
+
+
+def _number_if_it_is_one(value: object) -> object:
+    """PyYAML reads 3e-4 as text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+Scalar = Annotated[int | float | str, BeforeValidator(_number_if_it_is_one)]
+Parameter = Annotated[
+    Annotated[Scalar, Tag("value")]
+    | Annotated[Annotated[tuple[Scalar, ...], Field(min_length=1)], Tag("choice")]
+    | Annotated[Range[int], Tag("int_range")]
+    | Annotated[Range[float], Tag("range")],
+    Discriminator(_kind_and_number),
+]
+
+
+def within(low: float, high: float = float("inf"), *, above: bool = False) -> AfterValidator:
+    """Every value that a parameter can take lies in [low, high], or in (low, high] with `above`."""
+
+    def check(parameter: Any) -> Any:
+        values = parameter if isinstance(parameter, tuple) else (parameter,)
+        if isinstance(parameter, Range):
+            values = (parameter.low, parameter.high)
+        for value in values:
+            if not (low <= value <= high) or (above and value == low):
+                allowed = f"> {low:g}" if above else f">= {low:g}"
+                limit = f" and <= {high:g}" if high < float("inf") else ""
+                raise ValueError(f"must be {allowed}{limit}, got {value:g}")
+        return parameter
+
+    return AfterValidator(check)
+
+
+_quantity_schema = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})
+Count = Annotated[float, BeforeValidator(lambda v: parse_quantity(v, COUNT)), _quantity_schema]
+Milliseconds = Annotated[
+    float, BeforeValidator(lambda v: parse_quantity(v, MILLISECONDS)), _quantity_schema
+]
+Bytes = Annotated[float, BeforeValidator(lambda v: parse_quantity(v, BYTES)), _quantity_schema]
+Seconds = Annotated[float, BeforeValidator(lambda v: parse_quantity(v, SECONDS)), _quantity_schema]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+TAGS = ("value", "choice", "range", "int_range")  # of the unions above; no part of a key's path
