@@ -27,6 +27,14 @@ def is_on_front(points: Points) -> NDArray[np.bool_]:
     return on_front
 
 
+def is_on_distinct_front(points: Points) -> NDArray[np.bool_]:
+    """As `is_on_front`, but of equal points only the first stays."""
+    _, first = np.unique(points, axis=0, return_index=True)
+    distinct = np.zeros(len(points), dtype=bool)
+    distinct[first] = True
+    return is_on_front(points) & distinct
+
+
 def hypervolume(points: Points, reference: Sequence[float]) -> float:
     """Volume that is beaten by the points and lies below the reference point.
 

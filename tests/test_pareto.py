@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from autokd.pareto import hypervolume, is_on_front
+from autokd.pareto import hypervolume, is_on_distinct_front, is_on_front
 
 # Few distinct values, so that ties and dominated points come up often.
 coordinates = st.integers(0, 6).map(float) | st.floats(0, 6)
@@ -109,3 +109,9 @@ def test_a_point_with_nan_is_on_no_front_and_beats_nothing():
     points = np.array([[np.nan, 0.0], [1.0, 1.0], [0.0, np.nan]])
     assert is_on_front(points).tolist() == [False, True, False]
     assert hypervolume(points, [2.0, 2.0]) == 1
+
+
+def test_of_equal_points_the_distinct_front_keeps_the_first():
+    points = np.array([[0.5, 0.5], [0.2, 0.8], [0.5, 0.5], [0.9, 0.9]])
+    assert is_on_distinct_front(points).tolist() == [True, True, False, False]
+    assert is_on_front(points).tolist() == [True, True, True, False]

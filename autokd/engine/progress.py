@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autokd.engine.ledger import objective_values
-from autokd.pareto import hypervolume, is_on_front
+from autokd.pareto import hypervolume, is_on_distinct_front
 from autokd.records import TeacherInfo, TrialResult
 
 DECADES = 4  # of cost below the teacher's that count towards the hypervolume
@@ -51,14 +51,16 @@ class Progress:
 def find_front(
     results: Sequence[TrialResult], objectives: Sequence[str]
 ) -> tuple[TrialResult, ...]:
-    """The complete trials that no other beats on all objectives; most accurate on val first."""
+    """The complete trials that no other beats, most accurate on val first; of equal ones the first trial."""
     complete = [result for result in results if result.state == "complete"]
     if not complete:
         return ()
     values = np.array([objective_values(result, objectives) for result in complete])
     signs = np.array([-1.0 if name == "val_accuracy" else 1.0 for name in objectives])
     chosen = [
-        r for r, on_front in zip(complete, is_on_front(values * signs), strict=True) if on_front
+        r
+        for r, on_front in zip(complete, is_on_distinct_front(values * signs), strict=True)
+        if on_front
     ]
     return tuple(sorted(chosen, key=lambda r: (-r.val["accuracy"], r.number)))
 

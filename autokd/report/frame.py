@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from autokd.pareto import is_on_front
+from autokd.pareto import is_on_distinct_front
 from autokd.records import COSTS, TeacherInfo, TrialResult
 
 COLUMNS = (
@@ -56,7 +56,7 @@ def stored_front(
     complete = trials[trials["state"] == "complete"]
     signs = [-1.0 if name == "val_accuracy" else 1.0 for name in objectives]
     values = complete[list(objectives)].astype(float).to_numpy() * signs
-    front = complete[is_on_front(values)].sort_values(
+    front = complete[is_on_distinct_front(values)].sort_values(
         ["val_accuracy", "number"], ascending=[False, True]
     )
     front = front.rename(columns={"number": "trial"}).reset_index(drop=True)
