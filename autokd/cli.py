@@ -114,17 +114,21 @@ def front(
 ) -> None:
     """The Pareto front of a study as a table, read from the MLflow store."""
     from autokd.console import print_stored_front
-    from autokd.report.frame import stored_front
+    from autokd.report.frame import front_page, stored_front
     from autokd.tracking.read import read_study
     from autokd.tracking.store import open_store
 
     stored = read_study(open_store(tracking_uri, Path.cwd(), create=False), study)
     frame = stored_front(stored.trials, stored.objectives, stored.teacher)
     print_stored_front(frame, stored)
-    for path, write in ((csv, frame.to_csv), (html, frame.to_html)):
+    pages = {
+        csv: frame.to_csv(index=False),
+        html: front_page(frame, f"Pareto front of {stored.study}"),
+    }
+    for path, text in pages.items():
         if path is not None:
             try:
-                write(path, index=False)
+                path.write_text(text, encoding="utf-8")
             except OSError as error:
                 raise ConfigError(f"{path}: can't be written: {error.strerror}") from None
 

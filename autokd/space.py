@@ -100,6 +100,16 @@ class Space:
         sizes = sizes if isinstance(sizes, tuple) else (sizes,)
         return [{"students.model": m, "students.image_size": s} for m in self.models for s in sizes]
 
+    @property
+    def drop_rates(self) -> dict[str, float]:
+        """The highest rates of dropout and stochastic depth that a candidate may have."""
+        highest = {}
+        for name in ("drop_rate", "drop_path_rate"):
+            parameter: Any = self._parameters[f"train.{name}"]
+            values = (parameter.high,) if isinstance(parameter, Range) else parameter
+            highest[name] = float(max(values) if isinstance(values, tuple) else values)
+        return highest
+
     def _collect_parameters(self) -> dict[str, Parameter]:
         """Every parameter of the space under its path in the search file."""
         config = self._config

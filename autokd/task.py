@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,11 +19,18 @@ from autokd.teachers import Teacher, load_teacher
 
 
 class StudentCosts:
-    """Exact costs of students for one data set, known before anything is trained. Remembered by architecture."""
+    """Exact costs of students for one data set, known before anything is trained. Remembered by architecture.
 
-    def __init__(self, data: ImageData, *, weight_dtype: str) -> None:
+    Students are built with the space's highest `rates` of dropout and stochastic depth: they cost nothing,
+    and a model that does not know them is found out here and not in the middle of a search.
+    """
+
+    def __init__(
+        self, data: ImageData, *, weight_dtype: str, rates: Mapping[str, float] | None = None
+    ) -> None:
         self._data = data
         self._weight_dtype = weight_dtype
+        self._rates = dict(rates or {})
         self._known: dict[str, Cost] = {}
 
     def __call__(self, spec: StudentSpec) -> Cost:
@@ -31,7 +39,7 @@ class StudentCosts:
         if key not in self._known:
             try:
                 self._known[key] = exact_cost(
-                    lambda: build_student(spec, self._data),
+                    lambda: build_student(spec, self._data, **self._rates),
                     input_shape(spec, self._data),
                     weight_dtype=self._weight_dtype,
                 )
@@ -73,8 +81,10 @@ class Task:
         )
 
 
-def build_student(spec: StudentSpec, data: ImageData) -> nn.Module:
-    return create_student(spec, classes=len(data.info.class_names), channels=data.info.channels)
+def build_student(spec: StudentSpec, data: ImageData, **rates: float) -> nn.Module:
+    """Freshly initialised, for the data's classes and channels; `rates`: drop_rate, drop_path_rate."""
+    classes = len(data.info.class_names)
+    return create_student(spec, classes=classes, channels=data.info.channels, **rates)
 
 
 def input_shape(spec: StudentSpec, data: ImageData) -> tuple[int, int, int]:

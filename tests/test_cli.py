@@ -231,6 +231,12 @@ BAD_INPUT = {
         changed(students__image_size=[8, 2]),
         r"2 px: .*choose another image size",
     ),
+    "model without stochastic depth": (
+        changed(
+            students__model="densenet121", students__families={}, train__drop_path_rate=[0.0, 0.1]
+        ),
+        r"densenet121.*unexpected keyword argument 'drop_path_rate'",
+    ),
     "transformer at a wrong size": (
         changed(
             students__model=["swin_tiny_patch4_window7_224"],

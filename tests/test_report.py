@@ -12,7 +12,7 @@ from engine_records import OBJECTIVES, TEACHER_COST, TEACHER_INFO, result_of
 
 from autokd.engine.progress import find_front
 from autokd.records import Budget, Cost
-from autokd.report.frame import COLUMNS, front_frame, stored_front
+from autokd.report.frame import COLUMNS, front_frame, front_page, stored_front
 from autokd.report.plot import pareto_html
 from autokd.report.words import summarise
 
@@ -164,3 +164,14 @@ def test_a_front_of_one_is_both_its_ends():
     assert "The smallest" not in summary
     assert "The most accurate keeps 70.0%" in summary
     assert "distillation" not in summary
+
+
+def test_the_page_of_the_front_needs_nothing_else_and_reads_like_the_table():
+    frame = front_frame(FRONT, TEACHER, {1: {"accuracy": 0.7, "loss": 1.0}})
+    page = front_page(frame, "front of <mine>")
+    assert page.startswith("<!doctype html>")
+    assert "front of &lt;mine&gt;" in page
+    assert "<td>2.00M</td>" in page
+    assert "<td>70.0%</td>" in page
+    assert "nan" not in page.lower()
+    assert not re.search(r"(src|href)=", page)

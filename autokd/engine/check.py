@@ -50,7 +50,7 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
     chosen = choose_device(device)
     data = load_data(config.data, seed=config.seed, cache=cache)
     space = Space(config, image_size=data.info.image_size)
-    costs = StudentCosts(data, weight_dtype=config.budget.weights)
+    costs = StudentCosts(data, weight_dtype=config.budget.weights, rates=space.drop_rates)
     found = survey(space, costs, budget=config.budget.to_budget(), seed=config.seed)
     typical = found.feasible[len(found.feasible) // 2]
     candidate = space.sample(lambda name, dist: typical.params.get(name, centre(name, dist)))

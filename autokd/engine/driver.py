@@ -88,7 +88,7 @@ def run_search(
     choose_device(device)
     data = load_data(config.data, seed=config.seed, cache=cache)
     space = Space(config, image_size=data.info.image_size)
-    costs = StudentCosts(data, weight_dtype=config.budget.weights)
+    costs = StudentCosts(data, weight_dtype=config.budget.weights, rates=space.drop_rates)
     budget = config.budget.to_budget()
     sample = survey(space, costs, budget=budget, seed=config.seed)
     store = open_store(tracking_uri, directory)  # before the teacher: training one may take hours

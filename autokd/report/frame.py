@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from html import escape
 from typing import Any
 
 import pandas as pd
 
 from autokd.pareto import is_on_distinct_front
+from autokd.quantities import format_cost
 from autokd.records import COSTS, TeacherInfo, TrialResult
 
 COLUMNS = (
@@ -65,3 +68,17 @@ def stored_front(
         accuracy_share=front["val_accuracy"] / float(teacher["val_accuracy"]),
         macs_share=front["macs"] / float(teacher["macs"]),
     )[list(COLUMNS)]
+
+
+def front_page(frame: pd.DataFrame, title: str) -> str:
+    """The table as a page of its own, for a browser; needs no network."""
+    formatters: dict[Any, Any] = {name: partial(format_cost, name) for name in COSTS}
+    for name in ("val_accuracy", "test_accuracy", "accuracy_share", "macs_share"):
+        formatters[name] = "{:.1%}".format
+    table = frame.to_html(index=False, na_rep="", border=0, formatters=formatters)
+    return (
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>\n'
+        "<style>body{font:15px/1.5 sans-serif;margin:2em}td,th{padding:.3em .8em;text-align:right}"
+        "td:nth-child(3),td:nth-child(4){text-align:left}tr:nth-child(even){background:#f4f4f4}</style>\n"
+        f"<h1>{escape(title)}</h1>\n{table}\n</html>\n"
+    )
