@@ -11,8 +11,9 @@ from filelock import FileLock
 
 from autokd.config import Config, override_config, parse_config
 from autokd.engine.candidate_file import parse_candidate_file
-from autokd.engine.driver import CACHE, make_writable, run_search
+from autokd.engine.driver import run_search
 from autokd.engine.ledger import Ledger
+from autokd.engine.place import CACHE, make_writable
 from autokd.engine.progress import Progress
 from autokd.engine.rerun import rerun
 from autokd.errors import ConfigError, DataError, StorageError

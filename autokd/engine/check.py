@@ -12,7 +12,7 @@ import torch
 from autokd.config import Config
 from autokd.data import load_data
 from autokd.distill import loss_terms
-from autokd.engine.driver import CACHE, make_writable
+from autokd.engine.place import CACHE, make_writable
 from autokd.engine.survey import Sampled, Survey, survey
 from autokd.records import Candidate, DataInfo, Stage
 from autokd.space import Space, centre

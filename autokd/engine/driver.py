@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 import yaml
-from filelock import FileLock, Timeout
 
 from autokd.config import Config
 from autokd.data import load_data
@@ -20,11 +18,12 @@ from autokd.engine.candidate_file import write_candidate_file
 from autokd.engine.controls import control_proposals
 from autokd.engine.executors import Executor, InProcess, ProcessPool, Work
 from autokd.engine.ledger import Entry, Ledger, Proposal
+from autokd.engine.place import CACHE, make_writable, only_driver
 from autokd.engine.progress import Progress, find_front, search_hypervolume
 from autokd.engine.proposer import propose
 from autokd.engine.survey import Survey, survey
 from autokd.engine.versions import git_commit, versions
-from autokd.errors import AutoKDError, StorageError
+from autokd.errors import AutoKDError
 from autokd.records import (
     Candidate,
     Cost,
@@ -45,9 +44,6 @@ from autokd.trial import describe_excess, evaluate_on_test, trial_seed
 
 log = logging.getLogger(__name__)
 
-CACHE = (
-    ".autokd"  # in the working directory: ledger, teachers, assistants, views, logits, checkpoints
-)
 MOST_REJECTED = 20  # rejected trials for each one wanted, after which a search gives up
 
 
@@ -95,7 +91,7 @@ def run_search(
     task = create_task(config, data=data, cache=cache, device=device)
     sample = replace(sample, teacher_macs=task.teacher_info.cost.macs)
     info = describe_search(config, task)
-    with _only_driver(cache, info.study):
+    with only_driver(cache, info.study):
         ledger = Ledger(cache / "ledger.db", info.study, info.objectives)
         tracker = Tracker(store)
         run_id = tracker.begin(
@@ -330,29 +326,3 @@ class _Driver:
                 known[result.number] = evaluate_on_test(result, self._task)
         self._ledger.note("test", json.dumps(known))
         return known
-
-
-def make_writable(folder: Path) -> None:
-    """Raises StorageError at once where a search would fail later."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.write_text("")
-        probe.unlink()
-    except OSError as error:
-        raise StorageError(
-            f"{folder}: can't be written: {error.strerror}; run autokd where you may write"
-        ) from None
-
-
-@contextmanager
-def _only_driver(cache: Path, study: str) -> Iterator[None]:
-    """Two drivers of one search would both write its ledger."""
-    lock = FileLock(cache / f"{study}.lock")
-    try:
-        with lock.acquire(timeout=0):
-            yield
-    except Timeout:
-        raise StorageError(
-            f"search {study} is already running here; wait for it or stop it"
-        ) from None

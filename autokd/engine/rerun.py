@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autokd.engine.candidate_file import CandidateFile, parse_candidate_file
-from autokd.engine.driver import CACHE, make_writable
+from autokd.engine.place import CACHE, make_writable
 from autokd.errors import DataError
 from autokd.records import TrialResult
 from autokd.task import create_task

@@ -1,0 +1,39 @@
+"""Where a search keeps its own things: a folder in the working directory that one driver a study writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from autokd.errors import StorageError
+
+CACHE = ".autokd"  # ledger, teachers, assistants, views, logits, checkpoints
+
+
+def make_writable(folder: Path) -> None:
+    """Raises StorageError at once where a search would fail later."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: can't be written: {error.strerror}; run autokd where you may write"
+        ) from None
+
+
+@contextmanager
+def only_driver(cache: Path, study: str) -> Iterator[None]:
+    """Two drivers of one search would both write its ledger."""
+    lock = FileLock(cache / f"{study}.lock")
+    try:
+        with lock.acquire(timeout=0):
+            yield
+    except Timeout:
+        raise StorageError(
+            f"search {study} is already running here; wait for it or stop it"
+        ) from None
