@@ -25,7 +25,7 @@ from autokd.data.load import ImageData
 from autokd.data.views import Views
 from autokd.distill import BEST, TeacherLogits, autocast, evaluate, train_stage
 from autokd.errors import CheckpointError, ConfigError, storage_errors
-from autokd.records import Stage, StudentSpec, TeacherInfo, Training, content_hash
+from autokd.records import Epoch, Stage, StudentSpec, TeacherInfo, Training, content_hash
 from autokd.students import InputFormat, create_student
 from autokd.weights import hash_file, load_checkpoint, load_weights
 
@@ -186,11 +186,19 @@ def train_once(
                 device=device,
                 folder=home,
             )
-            history = [asdict(epoch) for epoch in epochs]
+            history = []
+            for epoch in epochs:
+                log.info("%s: %s", stage.name, describe_epoch(epoch, stage.training.epochs))
+                history.append(asdict(epoch))
             done.write_text(json.dumps({"stage": asdict(stage), "history": history}, indent=1))
     model = create(stage, data)
     load_weights(model, home / BEST)
     return Teacher(model, inputs, key, device)
+
+
+def describe_epoch(epoch: Epoch, epochs: int) -> str:
+    """``epoch 3 of 10, val 89.12%, 34 s``."""
+    return f"epoch {epoch.epoch} of {epochs}, val {epoch.val_accuracy:.2%}, {epoch.seconds:.0f} s"
 
 
 def create(stage: Stage, data: ImageData) -> nn.Module:
