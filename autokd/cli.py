@@ -66,7 +66,7 @@ def search(
     The same command goes on with a search that was interrupted (Ctrl-C, a crash, a power cut).
     """
     from autokd.api import search as run
-    from autokd.console import print_front, watch
+    from autokd.console import print_result, watch
 
     limits = {
         "max_macs": max_macs,
@@ -86,21 +86,7 @@ def search(
             command=shlex.join(["autokd", *sys.argv[1:]]),
             observe=observe,
         )
-    print_front(result.front, result.info.teacher, result.results)
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(f"\n{result.summary}")
-    console.print(f"Stopped: {result.stopped_because}. Study: {result.study}")
-    if result.pending:
-        console.print(
-            f"MLflow was away: {result.pending} trials are not there yet; run the command again."
-        )
-    elif result.stopped_because.startswith("interrupted"):
-        console.print("The front so far is also shown by: autokd front")
-    else:
-        address = (
-            tracking_uri if (tracking_uri or "").startswith("http") else "http://127.0.0.1:5000"
-        )
-        console.print(f"See it with: autokd ui, then {address}/{result.links['view']}")
+    print_result(result, tracking_uri)
 
 
 @app.command(epilog="Example: `autokd front --csv front.csv`")

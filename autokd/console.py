@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from autokd.config import Config
     from autokd.engine.check import Check
-    from autokd.engine.driver import Observe
+    from autokd.engine.driver import Observe, SearchResult
     from autokd.engine.progress import Progress
     from autokd.engine.rerun import Rerun
     from autokd.tracking.read import StoredStudy
@@ -101,6 +101,24 @@ def describe_trial(progress: Progress) -> str:
     if result.control:
         parts.append(f"control: {result.control}")
     return ", ".join(parts) + f" [{progress.trained}/{progress.target}, {_note(progress)}]"
+
+
+def print_result(result: SearchResult, tracking_uri: str | None) -> None:
+    """What a search came to: its front, a few sentences, and where to look further."""
+    print_front(result.front, result.info.teacher, result.results)
+    out = Console(soft_wrap=True, highlight=False)
+    out.print(f"\n{result.summary}")
+    out.print(f"Stopped: {result.stopped_because}. Study: {result.study}")
+    if result.pending:
+        out.print(
+            f"MLflow was away: {result.pending} trials are not there yet; run the command again."
+        )
+    elif result.stopped_because.startswith("interrupted"):
+        out.print("The front so far is also shown by: autokd front")
+    elif tracking_uri and tracking_uri.startswith("http"):
+        out.print(f"See it at: {tracking_uri.rstrip('/')}/{result.links['view']}")
+    else:
+        out.print(f"See it with: autokd ui, then http://127.0.0.1:5000/{result.links['view']}")
 
 
 def print_front(frame: pd.DataFrame, teacher: TeacherInfo, results: Sequence[TrialResult]) -> None:
