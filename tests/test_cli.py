@@ -79,18 +79,18 @@ def test_every_command_helps_with_an_example_that_names_it(command: str) -> None
     assert help_example(command).startswith(f"autokd {command}")
 
 
-def test_help_answers_in_well_under_a_second_and_loads_nothing_heavy() -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_loads_nothing_heavy_and_so_answers_at_once(command: str) -> None:
+    """Importing torch or mlflow takes seconds; without them help needs a third of one."""
     code = (
-        "import sys, time; start = time.perf_counter(); sys.argv = ['autokd', 'search', '--help']\n"
+        f"import sys; sys.argv = ['autokd', '{command}', '--help']\n"
         "from autokd import cli\n"
         "try: cli.main()\n"
         "except SystemExit: pass\n"
-        "print(time.perf_counter() - start, [m for m in ('torch', 'mlflow', 'optuna', 'pandas') if m in sys.modules])"
+        "print([m for m in ('torch', 'timm', 'mlflow', 'optuna', 'pandas', 'numpy') if m in sys.modules])"
     )
-    outputs = [subprocess.check_output([sys.executable, "-c", code], text=True) for _ in range(3)]
-    seconds = [float(out.splitlines()[-1].split()[0]) for out in outputs]
-    assert all(out.splitlines()[-1].endswith("[]") for out in outputs)
-    assert min(seconds) < 0.9, seconds
+    out = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert out.splitlines()[-1] == "[]"
 
 
 def test_the_schema_is_json_that_knows_every_section() -> None:
