@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -282,3 +284,24 @@ def test_a_device_that_is_not_there_is_found_before_the_search(tmp_path):
     with pytest.raises(ConfigError, match="device 'tpu9' can't be used: "):
         run_search(CONFIG, directory=tmp_path, device="tpu9")
     assert not list((tmp_path / CACHE).iterdir())
+
+
+@pytest.mark.slow
+def test_a_script_without_a_main_guard_may_search_with_several_workers(store_directory):
+    """Worker processes must not run the script again."""
+    record = CONFIG.model_dump(mode="json")
+    (store_directory / "mine.yaml").write_text(yaml.safe_dump(record))
+    script = store_directory / "script.py"
+    script.write_text(
+        "import autokd\n"
+        "result = autokd.search('mine.yaml', workers=2, trials=3)\n"
+        "print('states', sorted(r.state for r in result.results))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script.name],
+        cwd=store_directory,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout.splitlines() == ["states ['complete', 'complete', 'complete']"], done.stderr

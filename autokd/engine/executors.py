@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -84,7 +85,7 @@ class ProcessPool:
         return len(self._running) < self._workers
 
     def submit(self, work: Work) -> None:
-        with _deaf_to_ctrl_c():
+        with _undisturbed_start():
             self._running[self._pool.submit(_run, work)] = work
 
     def next_result(self) -> TrialResult:
@@ -130,16 +131,25 @@ class ProcessPool:
 
 
 @contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes that are started meanwhile never hear Ctrl-C, not even while they import: it is the driver's to handle."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread hears it, and may say so
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _undisturbed_start() -> Iterator[None]:
+    """Processes that are started meanwhile need nothing of the caller's.
+
+    They don't run its script again, which a script without `if __name__ == "__main__"` would not survive;
+    and they never hear Ctrl-C, not even while they import: that is the driver's to handle.
+    """
+    main: Any = sys.modules["__main__"]
+    hidden = {name: getattr(main, name, None) for name in ("__spec__", "__file__")}
+    in_main_thread = threading.current_thread() is threading.main_thread()  # it alone hears Ctrl-C
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
     try:
+        for name in hidden:
+            setattr(main, name, None)
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for name, value in hidden.items():
+            setattr(main, name, value)
+        if in_main_thread:
+            signal.signal(signal.SIGINT, handler)
 
 
 _worker_task: Task | None = None  # a worker process serves one search
