@@ -47,10 +47,12 @@ def pareto_html(
     figure.update_layout(
         title=title,
         template="plotly_white",
-        updatemenus=[{"buttons": buttons, "x": 0.0, "xanchor": "left", "y": 1.1, "yanchor": "top"}],
+        updatemenus=[
+            {"buttons": buttons, "x": 0.0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
+        ],
         legend={"orientation": "h", "y": -0.18},
         hovermode="closest",
-        margin={"t": 90},
+        margin={"t": 120},
     )
     figure.update_xaxes(type="log", title=AXIS_TITLES[shown[0]])
     figure.update_yaxes(title="val accuracy", tickformat=".1%")
