@@ -113,7 +113,7 @@ def print_result(result: SearchResult, tracking_uri: str | None) -> None:
         out.print(
             f"MLflow was away: {result.pending} trials are not there yet; run the command again."
         )
-    elif result.stopped_because.startswith("interrupted"):
+    elif result.interrupted:
         out.print("The front so far is also shown by: autokd front")
     elif tracking_uri and tracking_uri.startswith("http"):
         out.print(f"See it at: {tracking_uri.rstrip('/')}/{result.links['view']}")

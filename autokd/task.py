@@ -7,15 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from autokd.config import Config
 from autokd.cost import exact_cost, measure_cost
 from autokd.data import ImageData, load_data
 from autokd.errors import ConfigError, CostError
 from autokd.records import Budget, Cost, StudentSpec, TeacherInfo, content_hash
-from autokd.students import InputFormat, create_student
-from autokd.teachers import Teacher, load_teacher
+from autokd.students import InputFormat
+from autokd.teachers import Teacher, build_student, load_teacher
 
 
 class StudentCosts:
@@ -79,12 +78,6 @@ class Task:
             latency=True,
             device=str(self.device),
         )
-
-
-def build_student(spec: StudentSpec, data: ImageData, **rates: float) -> nn.Module:
-    """Freshly initialised, for the data's classes and channels; `rates`: drop_rate, drop_path_rate."""
-    classes = len(data.info.class_names)
-    return create_student(spec, classes=classes, channels=data.info.channels, **rates)
 
 
 def input_shape(spec: StudentSpec, data: ImageData) -> tuple[int, int, int]:

@@ -119,9 +119,7 @@ def load_teacher(
         name=spec.model,
         hash=teacher.hash,
         cost=measure_cost(
-            lambda: create_student(
-                spec, classes=len(data.info.class_names), channels=data.info.channels
-            ),
+            lambda: build_student(spec, data),
             (data.info.channels, spec.image_size, spec.image_size),
             latency=True,
             check=False,
@@ -201,15 +199,19 @@ def describe_epoch(epoch: Epoch, epochs: int) -> str:
     return f"epoch {epoch.epoch} of {epochs}, val {epoch.val_accuracy:.2%}, {epoch.seconds:.0f} s"
 
 
+def build_student(spec: StudentSpec, data: ImageData, **rates: float) -> nn.Module:
+    """Freshly initialised, for the data's classes and channels; `rates`: drop_rate, drop_path_rate."""
+    classes = len(data.info.class_names)
+    return create_student(spec, classes=classes, channels=data.info.channels, **rates)
+
+
 def create(stage: Stage, data: ImageData) -> nn.Module:
-    """The stage's student, freshly initialised, for the data's classes and channels."""
-    return create_student(
-        stage.student,
-        classes=len(data.info.class_names),
-        channels=data.info.channels,
-        drop_rate=stage.training.drop_rate,
-        drop_path_rate=stage.training.drop_path_rate,
-    )
+    """The stage's student, freshly initialised, with its dropout and stochastic depth."""
+    rates = {
+        "drop_rate": stage.training.drop_rate,
+        "drop_path_rate": stage.training.drop_path_rate,
+    }
+    return build_student(stage.student, data, **rates)
 
 
 def _trained(
@@ -239,7 +241,7 @@ def _from_checkpoint(
 ) -> Teacher:
     """Weights from a .safetensors file, or from a state dict that torch reads without running any code."""
     classes, channels = len(data.info.class_names), data.info.channels
-    model = create_student(spec, classes=classes, channels=channels)
+    model = build_student(spec, data)
     try:
         name = f"{spec.model} with {classes} classes and {channels} channels"
         load_checkpoint(model, path, name=name)

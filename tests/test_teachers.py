@@ -15,8 +15,7 @@ from autokd.config import TeacherConfig
 from autokd.data import train_batches, view_batches
 from autokd.errors import CheckpointError, ConfigError
 from autokd.students import InputFormat
-from autokd.task import build_student
-from autokd.teachers import CachedLogits, Teacher, load_teacher, train_once
+from autokd.teachers import CachedLogits, Teacher, build_student, load_teacher, train_once
 
 pytestmark = pytest.mark.usefixtures("quick_latency")
 DATA = make_data()

@@ -14,11 +14,11 @@ from autokd.data import load_data
 from autokd.distill import loss_terms
 from autokd.engine.place import CACHE, make_writable
 from autokd.engine.survey import Sampled, Survey, survey
-from autokd.records import Candidate, DataInfo, Stage
+from autokd.records import DataInfo, Stage
 from autokd.space import Space, centre
 from autokd.students import InputFormat
-from autokd.task import StudentCosts, build_student, choose_device
-from autokd.teachers import describe_teacher
+from autokd.task import StudentCosts, choose_device
+from autokd.teachers import build_student, describe_teacher
 
 STEPS = 3  # that are timed, after one to warm up
 
@@ -69,7 +69,7 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
         parameters=len(space.distributions),
         survey=found,
         typical=typical,
-        trial_seconds=sum(seconds(stage) for stage in Candidate(stages=candidate.stages).stages),
+        trial_seconds=sum(seconds(stage) for stage in candidate.stages),
         teacher_seconds=seconds(teacher_stage) if config.teacher.train else None,
         device=str(chosen),
     )

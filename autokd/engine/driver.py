@@ -56,6 +56,7 @@ class SearchResult:
     front: pd.DataFrame  # columns: autokd.report.frame.COLUMNS
     summary: str
     stopped_because: str
+    interrupted: bool  # by its user: the front is not tested yet, and the same search goes on
     links: Mapping[str, str]  # into the MLflow UI, below its address
     results: tuple[TrialResult, ...]
     info: SearchInfo
@@ -101,13 +102,14 @@ def run_search(
         executor: Executor = InProcess(task)
         if config.search.workers > 1:
             executor = ProcessPool(config.search.workers, config, cache=cache, device=device)
+        interrupted = False
         try:
             reason = driver.run(executor)
         except KeyboardInterrupt:
-            reason = "interrupted; the same command goes on"
+            reason, interrupted = "interrupted; the same command goes on", True
         finally:
             executor.close()
-        return driver.finish(run_id, reason)
+        return driver.finish(run_id, reason, interrupted=interrupted)
 
 
 def describe_search(config: Config, task: Task) -> SearchInfo:
@@ -174,10 +176,9 @@ class _Driver:
             self._running.remove(result.number)
             self._close(self._entries[result.number], result)
 
-    def finish(self, run_id: str, reason: str) -> SearchResult:
+    def finish(self, run_id: str, reason: str, *, interrupted: bool) -> SearchResult:
         """Mark the front and write the report; test its members unless the search is to go on."""
         front = find_front(self._results, self._info.objectives)
-        interrupted = reason.startswith("interrupted")
         test = {} if interrupted else self._test(front)
         frame = front_frame(front, self._info.teacher, test)
         summary = summarise(self._results, front, self._info.teacher)
@@ -209,6 +210,7 @@ class _Driver:
             front=frame,
             summary=summary,
             stopped_because=reason,
+            interrupted=interrupted,
             links=asdict(self._tracker.links()),
             results=tuple(self._results),
             info=self._info,
@@ -220,12 +222,14 @@ class _Driver:
         return [entry.result for entry in self._entries if entry.result is not None]
 
     def _stop_reason(self) -> str | None:
-        progress = self._progress()
-        if progress.trained + len(self._running) >= self._config.search.trials:
-            return f"{self._config.search.trials} trials"
-        if self._config.search.time and progress.seconds >= self._config.search.time:
+        wanted = self._config.search.trials
+        rejected = sum(result.state == "rejected" for result in self._results)
+        if len(self._results) - rejected + len(self._running) >= wanted:
+            return f"{wanted} trials"
+        limit = self._config.search.time
+        if limit and time.monotonic() - self._start >= limit:
             return "time is up"
-        if progress.count("rejected") > MOST_REJECTED * self._config.search.trials:
+        if rejected > MOST_REJECTED * wanted:
             return "too few candidates fit the budget"
         return None
 

@@ -163,5 +163,11 @@ def _start_worker(config: Config, cache: Path, device: str | None, threads: int)
 def _run(work: Work, task: Task | None = None) -> TrialResult:
     task = task or _worker_task
     assert task is not None
-    arguments: dict[str, Any] = {"number": work.number, "seed": work.seed, "folder": work.folder}
-    return run_trial(work.candidate, task, control=work.control, **arguments)
+    return run_trial(
+        work.candidate,
+        task,
+        number=work.number,
+        seed=work.seed,
+        folder=work.folder,
+        control=work.control,
+    )
