@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 VERDICTS = {"pass": "green", "warn": "yellow", "undecided": "cyan", "fail": "bold red"}
 MOST_GATES = 12  # that are printed
-WIDTH = 160  # of output that goes to a file or a pipe
+WIDTH = 176  # of output that goes to a file or a pipe
 
 
 def console() -> Console:

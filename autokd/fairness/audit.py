@@ -40,7 +40,8 @@ from autokd.records import AuditFigures, AuditPolicy
 SCHEMA = "autokd.audit/1"
 UNDEFINED = (
     "null = undefined: 0/0, a rate of no rows, a comparison of fewer than two groups, "
-    "or probabilities that were not given"
+    "probabilities that were not given, a list by class where a group is one class, "
+    "or a confusion matrix of more than 200,000 cells"
 )
 EXIT_CODES = {"pass": 0, "warn": 0, "fail": 1}
 
@@ -110,8 +111,9 @@ class Audit:
             ),
         )
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """audit.json, audit.md and audit.html."""
+        folder = Path(folder)
         text = json.dumps(self.record, indent=1, allow_nan=False, ensure_ascii=False)
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)

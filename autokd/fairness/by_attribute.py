@@ -23,7 +23,7 @@ from autokd.fairness.paired import (
     overall_record,
     pairs_record,
 )
-from autokd.fairness.rates import Floats, Ints, Rates, measure, rates_record, wilson
+from autokd.fairness.rates import PER_CLASS, Floats, Ints, Rates, measure, rates_record, wilson
 from autokd.fairness.resample import (
     RangeTest,
     cluster_interval,
@@ -129,10 +129,11 @@ def _model_record(cut: Cut, rates: Rates) -> dict[str, Any]:
     everyone = np.ones(len(rates.n), dtype=bool)
     judged = rates.n >= cut.policy.min_group_n
     groups = cut.attribute.groups
+    records = {name: rates_record(rates, g, policy=cut.policy) for g, name in enumerate(groups)}
+    if cut.attribute.is_class:  # a group is one class: C x C figures would say nothing more
+        records = {name: each | dict.fromkeys(PER_CLASS) for name, each in records.items()}
     return {
-        "groups": {
-            name: rates_record(rates, g, policy=cut.policy) for g, name in enumerate(groups)
-        },
+        "groups": records,
         "aggregates": {
             name: aggregates(rates, groups, cut.inputs.class_names, among=among, policy=cut.policy)
             for name, among in (("all_groups", everyone), ("judged_groups", judged))

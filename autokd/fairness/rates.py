@@ -20,6 +20,7 @@ Ints = NDArray[np.int64]
 
 Z95 = float(norm.ppf(0.975))
 SMALLEST = float(np.finfo(np.float64).eps)  # probabilities are clipped to it before a logarithm
+PER_CLASS = ("n_class", "recall", "precision", "fpr_ovr", "selection_rate")
 MOST_CELLS = 200_000  # of confusion matrices in one attribute; above, they are left out
 
 

@@ -124,27 +124,33 @@ def model_table(block: Record, model: str, *, attribute: str, class_names: Seque
     rows = []
     for name in order:
         group = groups[name]
-        lowest = min(
-            ((r, c) for c, r in enumerate(group["recall"]) if r is not None), default=(None, 0)
-        )
         cells = (
             name,
             count(group["n"]),
             percent(group["accuracy"]),
             percent_interval(group["accuracy_wilson95"]),
-            percent(group["balanced_accuracy"]),
-            percent(lowest[0]),
-            DASH if lowest[0] is None else class_names[lowest[1]],
+            *_of_classes(group, class_names),
             "yes" if group["judged"] else "no",
         )
         rows.append(Row(cells=cells, judged=group["judged"]))
-    columns = ("group", "n", "accuracy", "95% Wilson interval", "balanced accuracy")
+    each = () if attribute == CLASSES else ("balanced accuracy", "lowest recall", "of class")
+    columns = ("group", "n", "accuracy", "95% Wilson interval", *each, "judged")
     return Table(
         caption=f"Accuracy of the {model} by {attribute}, lowest first",
-        columns=(*columns, "lowest recall", "of class", "judged"),
+        columns=columns,
         rows=tuple(rows),
-        words=frozenset({0, 6, 7}),
+        words=frozenset({0, *range(6, len(columns)), len(columns) - 1}),
     )
+
+
+def _of_classes(group: Record, class_names: Sequence[str]) -> tuple[str, ...]:
+    """Nothing where the group is one class."""
+    if group["recall"] is None:
+        return ()
+    recalls = [(recall, c) for c, recall in enumerate(group["recall"]) if recall is not None]
+    lowest, of = min(recalls, default=(None, 0))
+    name = DASH if lowest is None else class_names[of]
+    return percent(group["balanced_accuracy"]), percent(lowest), name
 
 
 def change_table(block: Record, *, attribute: str) -> Table:
