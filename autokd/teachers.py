@@ -181,7 +181,7 @@ def _trained(
     seed: int,
     device: torch.device,
 ) -> Teacher:
-    key = content_hash([stage.identity(), asdict(inputs), data.info.hash, data.flip, seed])
+    key = content_hash([stage.identity(), asdict(inputs), data.drawing(), seed])
     return train_once(
         stage,
         [],

@@ -179,9 +179,7 @@ def _find_or_train_assistant(stage: Stage, teachers: dict[str, Teacher], task: T
     """Named by what makes it, not by its trial: the next trial that needs the same assistant finds it."""
     sources = [teachers[name].hash for name in stage.teachers]
     inputs = task.inputs(stage.student)
-    key = content_hash(
-        [stage.identity(), sources, asdict(inputs), task.data.info.hash, task.data.flip]
-    )
+    key = content_hash([stage.identity(), sources, asdict(inputs), task.data.drawing()])
     return train_once(
         stage,
         _logits(stage, teachers, task),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,10 @@ def test_a_teacher_is_trained_where_the_file_says_so_and_found_by_the_next_searc
     assert info.cost.latency_ms is not None
     assert len(list((tmp_path / "teachers").iterdir())) == 1
     assert teacher.hash == again.hash == info.hash
+    other_views = load_teacher(
+        config, replace(DATA, view_count=3), cache=tmp_path, seed=0, device=CPU
+    )
+    assert other_views[0].hash != teacher.hash
 
 
 @pytest.mark.parametrize(

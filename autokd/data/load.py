@@ -74,6 +74,10 @@ class ImageData:
             [None if t is None else t[columns].astype(str).to_numpy().tolist() for t in tables]
         )
 
+    def drawing(self) -> list[object]:
+        """What decides which pixels are seen in training, but for the augmentation."""
+        return [self.info.hash, self.flip, self.seed, self.view_count]
+
     def views(self, augmentation: str, *, cache: Path) -> Views:
         """Train's augmented versions, drawn once for all trials and kept under `cache`."""
         return Views(
