@@ -14,6 +14,7 @@ from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autokd.checkpoint import Resumable
 from autokd.data.batches import count_batches, eval_batches, train_batches
 from autokd.data.load import Split
 from autokd.data.views import Views
@@ -62,11 +63,15 @@ def train_stage(
     device: torch.device,
     folder: Path,
     at_least: float = -1.0,
+    resume: bool = False,
+    until: int | None = None,
 ) -> Iterator[Epoch]:
     """Train the student in place, one epoch a step; yields what each epoch came to.
 
     Keeps `best.safetensors` (highest val accuracy; the earliest of equals) and `last.safetensors` in `folder`.
     A best that an earlier stage left there stands until one epoch has a val accuracy above `at_least`.
+    After epoch `until` it pauses: a checkpoint is left in `folder`, and with `resume` it goes on from there as if
+    it had not paused.
     Raises TrainingDivergedError, naming the term, when a loss is NaN or infinite.
     The stage's mitigation looks at the groups of train, and of val at the teacher's margins at most.
     """
@@ -87,9 +92,14 @@ def train_stage(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: _warmup_cosine(step, steps)
     )
-    best_accuracy, epochs_since_best = at_least, 0
+    state = Resumable(
+        stage.name, student=student, optimizer=optimizer, schedule=schedule, objective=objective
+    )
+    done, best_accuracy, epochs_since_best = state.load(folder) if resume else (0, at_least, 0)
 
-    for epoch in range(1, training.epochs + 1):
+    for epoch in range(done + 1, training.epochs + 1):
+        if training.patience is not None and epochs_since_best >= training.patience:
+            break
         start = time.perf_counter()
         rate = optimizer.param_groups[0]["lr"]
         view = (epoch - 1) % views.count
@@ -145,8 +155,11 @@ def train_stage(
             learning_rate=rate,
             seconds=time.perf_counter() - start,
         )
-        if training.patience is not None and epochs_since_best >= training.patience:
-            break
+        if epoch == until:
+            state.save(
+                folder, epoch=epoch, best_accuracy=best_accuracy, since_best=epochs_since_best
+            )
+            return
     save_weights(student, folder / LAST)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -118,6 +118,19 @@ class Objective:
     def parameters(self) -> list[nn.Parameter]:
         """Those that are trained beside the student's."""
         return [] if self.projectors is None else list(self.projectors.parameters())
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was learned so far."""
+        return {
+            "q": None if self._dro is None else self._dro.q,
+            "projectors": None if self.projectors is None else self.projectors.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if self._dro is not None:
+            self._dro.q = state["q"].to(self._dro.q)
+        if self.projectors is not None:
+            self.projectors.load_state_dict(state["projectors"])
 
     @property
     def reduction(self) -> Reduction:

@@ -77,6 +77,7 @@ class Task:
     policy: AuditPolicy = field(default_factory=AuditPolicy)
     max_gap_growth: float | None = None  # against the teacher's gap, 0..1; None: no limit
     robustness_images: int = 1000  # of test, that front members see corrupted; 0: none
+    audits_pauses: bool = False  # whether what an audit says decides who goes on
     thumbnails: bool = False  # whether audits show the most contested images
     memory: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -157,6 +158,8 @@ def create_task(
         policy=config.audit.to_policy(seed=config.seed),
         max_gap_growth=config.audit.max_gap_growth,
         robustness_images=config.audit.robustness_images,
+        audits_pauses=config.audit.max_gap_growth is not None
+        or "worst_group_accuracy" in config.search.objectives,
         thumbnails=config.audit.thumbnails,
     )
 

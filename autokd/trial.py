@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from autokd.auditing import audit_student, look_beside_groups
+from autokd.checkpoint import CHECKPOINT, read_checkpoint
 from autokd.distill import BEST, TeacherLogits, predict, score, train_stage
 from autokd.errors import AutoKDError, StorageError, storage_errors
 from autokd.fairness.audit import Audit
@@ -51,13 +52,16 @@ def run_trial(
     seed: int,
     folder: Path,
     control: str | None = None,
+    until: int | None = None,
+    before: TrialResult | None = None,
 ) -> TrialResult:
     """Everything that is to be known about one candidate. What goes wrong ends the trial and is its result.
 
-    Raises only StorageError: a full disk would fail every further trial too.
+    Pauses after `until` epochs of the student's own; `before` is what an earlier pause came to, and it goes on
+    from there. Raises only StorageError: a full disk would fail every further trial too.
     """
     start = time.perf_counter()
-    blank = TrialResult(
+    result = replace(before, state="failed", reason=None) if before else TrialResult(
         number=number,
         seed=seed,
         candidate=candidate,
@@ -67,21 +71,21 @@ def run_trial(
         control=control,
         threads=task.threads,
         folder=str(folder),
-    )
-    result = blank
+    )  # fmt: skip
     try:
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            result = _measure(blank, task)
+            if result.cost is None:
+                result = _measure(result, task)
             if result.state != "rejected":
-                result = _train_and_evaluate(result, task, folder)
+                result = _train_and_evaluate(result, task, folder, until)
     except StorageError:
         raise
     except AutoKDError as error:
         result = replace(result, reason=str(error))
     except Exception as error:  # noqa: BLE001 - a bug in one architecture must not end the search
         result = replace(result, reason=_describe_bug(error, number, folder))
-    return replace(result, seconds=time.perf_counter() - start)
+    return replace(result, seconds=result.seconds + time.perf_counter() - start)
 
 
 def _measure(blank: TrialResult, task: Task) -> TrialResult:
@@ -93,40 +97,55 @@ def _measure(blank: TrialResult, task: Task) -> TrialResult:
     return replace(measured, state="rejected", reason=describe_excess(cost, task.budget))
 
 
-def _train_and_evaluate(measured: TrialResult, task: Task, folder: Path) -> TrialResult:
-    candidate = measured.candidate
-    teachers = _find_or_train_teachers(candidate, task)
-    history, model = _train(candidate, teachers, task, seed=measured.seed, folder=folder)
-    inputs = task.inputs(candidate.student)
+def _train_and_evaluate(
+    measured: TrialResult, task: Task, folder: Path, until: int | None
+) -> TrialResult:
+    teachers = _find_or_train_teachers(measured.candidate, task)
+    history, model = _train(measured, teachers, task, folder=folder, until=until)
+    paused = until is not None and len(history) == until
+    result = replace(measured, history=history, state="stopped" if paused else "complete")
+    if paused and not task.audits_pauses:
+        best = max(history, key=lambda epoch: epoch.val_accuracy)
+        return replace(result, val={"accuracy": best.val_accuracy, "loss": best.val_loss})
+    inputs = task.inputs(measured.candidate.student)
     logits = predict(model, task.data.val, inputs=inputs, device=task.device)
     audit = _audit(measured, task, teachers, logits, split_name="val", folder=folder)
-    audit.save(folder / AUDIT)
+    if not paused:
+        audit.save(folder / AUDIT)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
     assert measured.cost is not None
     return replace(
-        measured,
-        state="complete",
+        result,
         val=asdict(score(logits, task.data.val.labels)),
-        history=history,
         audit=audit.figures(),
         excess=task.excess(measured.cost, audit.figures()),
     )
 
 
 def _train(
-    candidate: Candidate, teachers: dict[str, Teacher], task: Task, *, seed: int, folder: Path
+    measured: TrialResult,
+    teachers: dict[str, Teacher],
+    task: Task,
+    *,
+    folder: Path,
+    until: int | None,
 ) -> tuple[tuple[Epoch, ...], nn.Module]:
-    """The student's own stages in turn. The model has the weights of its best epoch on val."""
-    history: list[Epoch] = []
+    """The student's own stages in turn, from the last pause on. The model has the weights of its best epoch on val."""
+    checkpoint = read_checkpoint(folder) if measured.history else None
+    paused_in = checkpoint["stage"] if checkpoint else None
+    history = list(measured.history) if checkpoint else []  # a lost checkpoint: from the start
     model: nn.Module | None = None
-    for stage in candidate.stages:
-        if stage.name in teachers:
+    for stage in measured.candidate.stages:
+        resumed = stage.name == paused_in
+        if stage.name in teachers or (paused_in and not resumed):
             continue
-        stage_seed = int(content_hash([seed, stage.name]), 16) % 2**31
+        paused_in = None
+        earlier = [epoch for epoch in history if epoch.stage != stage.name]
+        stage_seed = int(content_hash([measured.seed, stage.name]), 16) % 2**31
         torch.manual_seed(stage_seed)
-        fresh = create(stage, task.data)
-        if stage.start_from is not None:
-            load_weights(fresh, folder / BEST)
-        model = fresh
+        model = create(stage, task.data)
+        if stage.start_from is not None and not resumed:
+            load_weights(model, folder / BEST)
         history += train_stage(
             stage,
             model,
@@ -137,9 +156,13 @@ def _train(
             seed=stage_seed,
             device=task.device,
             folder=folder,
-            at_least=max((e.val_accuracy for e in history), default=-1.0),
+            at_least=max((e.val_accuracy for e in earlier), default=-1.0),
+            resume=resumed,
+            until=None if until is None else until - len(earlier),
         )
         load_weights(model, folder / BEST)
+        if len(history) == until:
+            break
     assert model is not None, "a candidate has a stage that is no assistant"
     return tuple(history), model
 

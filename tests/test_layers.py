@@ -20,7 +20,7 @@ LAYERS = (
     {"config"},
     {"weights", "students", "losses", "data", "cost", "pareto"},
     {"mitigation"},
-    {"objective"},
+    {"objective", "checkpoint"},
     {"space", "distill"},
     {"answers"},
     {"teachers"},

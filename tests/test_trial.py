@@ -173,6 +173,62 @@ def test_fine_tuning_starts_from_the_students_best_weights(task, tmp_path):
     assert tuned.val["accuracy"] == max(epoch.val_accuracy for epoch in tuned.history)
 
 
+def in_steps(task, wanted, folder, *steps):
+    """Trained with a pause after each number of epochs, every part by what a new process would know."""
+    result = None
+    for until in [*steps, None]:
+        torch.randn(3)  # whatever else the process did meanwhile
+        result = run_trial(
+            wanted, task, number=0, seed=7, folder=folder, until=until, before=result
+        )
+        assert result.state == ("complete" if until is None else "stopped")
+    return result
+
+
+FINETUNE = replace(LABELS_ALONE, name="finetune", start_from="student")
+MITIGATED = {"mitigation": "mfd", "loss_weights": {"ce": 1.0, "kd": 1.0, "mfd": 0.1}}
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        (stage(epochs=6, drop_rate=0.3, augmentation="light"),),
+        (stage(epochs=6, patience=1, learning_rate=1e-12),),
+        (stage(epochs=2), replace(FINETUNE, training=replace(FINETUNE.training, epochs=4))),
+        (stage(epochs=6, mitigation="group_dro"),),
+        (stage(epochs=6, **MITIGATED),),
+        (ASSISTANT, stage(teachers=("assistant_1",), epochs=6, optimizer="sgd")),
+    ],
+    ids=["dropout", "patience", "finetune", "group_dro", "mfd", "assistant"],
+)
+def test_a_trial_in_steps_is_the_trial_in_one_go(tmp_path, stages):
+    task = make_task(make_data(grouped=True), tmp_path / "cache")
+    whole = run(task, Candidate(stages=stages), tmp_path / "whole")
+    parts = in_steps(task, Candidate(stages=stages), tmp_path / "parts", 1, 2, 3)
+    assert whole.state == "complete", whole.reason
+    assert without_seconds(parts) == without_seconds(whole)
+    assert (parts.val, parts.audit) == (whole.val, whole.audit)
+    for name in ("best.safetensors", "last.safetensors"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not (tmp_path / "parts" / "checkpoint.pt").exists()
+
+
+def test_a_pause_knows_what_the_best_epoch_so_far_came_to(task, tmp_path):
+    paused = run_trial(candidate(epochs=4), task, number=0, seed=7, folder=tmp_path, until=3)
+    assert (paused.state, len(paused.history), paused.audit) == ("stopped", 3, None)
+    assert paused.val["accuracy"] == max(epoch.val_accuracy for epoch in paused.history)
+
+
+def test_a_lost_checkpoint_costs_time_and_nothing_else(task, tmp_path):
+    whole = run(task, candidate(epochs=4), tmp_path / "whole")
+    folder = tmp_path / "parts"
+    paused = run_trial(candidate(epochs=4), task, number=0, seed=7, folder=folder, until=2)
+    (folder / "checkpoint.pt").unlink()
+    again = run_trial(candidate(epochs=4), task, number=0, seed=7, folder=folder, before=paused)
+    assert without_seconds(again) == without_seconds(whole)
+    assert again.val == whole.val
+
+
 def test_a_finished_student_is_tested_from_its_best_weights(task, tmp_path):
     result = run(task, Candidate(stages=(LABELS_ALONE,)), tmp_path / "0")
     tested = evaluate_on_test(result, task)
