@@ -100,6 +100,8 @@ def train_stage(
     for epoch in range(done + 1, training.epochs + 1):
         if training.patience is not None and epochs_since_best >= training.patience:
             break
+        if until is not None and epoch > until:
+            return
         start = time.perf_counter()
         rate = optimizer.param_groups[0]["lr"]
         view = (epoch - 1) % views.count

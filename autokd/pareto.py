@@ -1,10 +1,10 @@
-"""Pareto fronts and hypervolume of points whose every coordinate is to be small. numpy only."""
+"""Pareto fronts, ranks and hypervolume of points whose every coordinate is to be small."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
+import moocore
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,13 +17,9 @@ def is_on_front(points: Points) -> NDArray[np.bool_]:
     Equal points don't beat each other: both stay. A point with NaN is on no front.
     """
     clean = ~np.isnan(points).any(axis=1)
-    candidates = points[clean]
-    beaten = np.array(
-        [np.any((candidates <= p).all(axis=1) & (candidates < p).any(axis=1)) for p in candidates],
-        dtype=bool,
-    )
     on_front = np.zeros(len(points), dtype=bool)
-    on_front[clean] = ~beaten
+    if clean.any():
+        on_front[clean] = moocore.is_nondominated(points[clean], keep_weakly=True)
     return on_front
 
 
@@ -36,21 +32,31 @@ def is_on_distinct_front(points: Points) -> NDArray[np.bool_]:
 
 
 def hypervolume(points: Points, reference: Sequence[float]) -> float:
-    """Volume that is beaten by the points and lies below the reference point.
-
-    Exact, by slicing along the last objective (While et al. 2006, "HSO"): fine for the 2 or 3 objectives of a search.
-    """
+    """Volume that is beaten by the points and lies below the reference point. Exact."""
     limit = np.asarray(reference, dtype=np.float64)
     inside = points[(points < limit).all(axis=1)] if len(points) else points
-    if not len(inside):
-        return 0.0
-    front = np.unique(inside[is_on_front(inside)], axis=0)
-    if front.shape[1] == 1:
-        return float(limit[0] - front.min())
-    front = front[np.argsort(front[:, -1])]
-    depths = np.append(front[1:, -1], limit[-1]) - front[:, -1]
-    return math.fsum(
-        depth * hypervolume(front[: i + 1, :-1], reference[:-1])
-        for i, depth in enumerate(depths)
-        if depth > 0
-    )
+    return float(moocore.hypervolume(inside, ref=limit)) if len(inside) else 0.0
+
+
+def layers(points: Points) -> NDArray[np.int64]:
+    """(N, M) -> (N,): 0 on the front, 1 on the front of what is left without it, and so on. Without NaN."""
+    if not len(points):
+        return np.zeros(0, dtype=np.int64)
+    return np.asarray(moocore.pareto_rank(points), dtype=np.int64)
+
+
+def spread_order(points: Points, most: int) -> list[int]:
+    """Places of at most so many points, each as far as can be from those before it, the first coordinate's least first.
+
+    Greedy epsilon-net (Clarkson 2006), as Salinas et al. (2021, arXiv 2106.12639) rank a front by. Distances are
+    Euclidean: scale the points before.
+    """
+    if not len(points):
+        return []
+    order = [int(np.lexsort(points.T[::-1])[0])]
+    nearest = np.full(len(points), np.inf)
+    while len(order) < min(most, len(points)):
+        nearest = np.minimum(nearest, np.linalg.norm(points - points[order[-1]], axis=1))
+        nearest[order] = -1.0
+        order.append(int(nearest.argmax()))
+    return order

@@ -83,8 +83,15 @@ class Candidate:
         return self.stages[-1].student
 
     @property
+    def assistants(self) -> tuple[Stage, ...]:
+        """Trained once for all candidates that share them."""
+        return tuple(stage for stage in self.stages if stage.name.startswith("assistant"))
+
+    @property
     def epochs(self) -> int:
-        return sum(stage.training.epochs for stage in self.stages)
+        """Of the stages that are the candidate's own."""
+        own = [stage for stage in self.stages if stage not in self.assistants]
+        return sum(stage.training.epochs for stage in own)
 
     @property
     def hash(self) -> str:
@@ -243,7 +250,7 @@ class TrialResult:
     number: int  # counted from 0 within the search
     seed: int
     candidate: Candidate
-    state: str  # one of STATES
+    state: str  # one of STATES; stopped: paused, and not gone on with yet
     cost: Cost | None  # None: the student could not be built or measured
     excess: Mapping[str, float]  # Budget.excess of its cost, and gap_growth where that has a limit
     val: Mapping[str, float] = field(
@@ -262,14 +269,27 @@ class TrialResult:
         """Within the budget and every other limit, as far as is known."""
         return all(value <= 0 for value in self.excess.values())
 
+    def objective(self, name: str) -> float:
+        """Accuracy, 0..1, or cost, as people see it. Only of a result that has been trained."""
+        if name == "val_accuracy":
+            return self.val["accuracy"]
+        if name == "worst_group_accuracy":  # a search refuses to start where no group can be judged
+            accuracy = self.audit.worst_group_accuracy if self.audit else None
+            assert accuracy is not None
+            return accuracy
+        return float(getattr(self.cost, name))
+
     def to_dict(self) -> dict[str, Any]:
         record: dict[str, Any] = _plain(asdict(self))
         return record
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> TrialResult:
+    def from_dict(
+        cls, record: Mapping[str, Any], *, candidate: Candidate | None = None
+    ) -> TrialResult:
+        """`candidate` is given where the record is without."""
         fields = dict(record) | {
-            "candidate": Candidate.from_dict(record["candidate"]),
+            "candidate": candidate or Candidate.from_dict(record["candidate"]),
             "cost": None if record["cost"] is None else Cost(**record["cost"]),
             "history": tuple(Epoch(**epoch) for epoch in record["history"]),
             "audit": AuditFigures(**audit) if (audit := record.get("audit")) else None,

@@ -192,9 +192,8 @@ def _audit(
 def _find_or_train_teachers(candidate: Candidate, task: Task) -> dict[str, Teacher]:
     """The search's teacher and the candidate's assistants."""
     teachers = {TEACHER: task.teacher}
-    for stage in candidate.stages:
-        if stage.name.startswith("assistant"):
-            teachers[stage.name] = _find_or_train_assistant(stage, teachers, task)
+    for stage in candidate.assistants:
+        teachers[stage.name] = _find_or_train_assistant(stage, teachers, task)
     return teachers
 
 

@@ -1,22 +1,35 @@
-"""The ledger of a search: one Optuna study in a database that only the driver opens. Nothing is lost with the driver."""
+"""The ledger of a search: what happened, event after event, in a database that only the driver writes.
+
+A search that goes on is its events read again. One event is one committed line; nothing is ever changed.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import optuna
-from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Column, Integer, MetaData, String, Table, Text, create_engine, insert, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLAlchemyError
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
 
-from autokd.errors import StorageError
-from autokd.records import ACCURACIES, Candidate, TrialResult
+from autokd.errors import ConfigError, StorageError
+from autokd.records import Candidate, TrialResult
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+PATIENCE = 120.0  # seconds that a database server may be away
+
+_EVENTS = Table(
+    "autokd_events",
+    MetaData(),
+    Column("study", String(255), primary_key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),  # a second driver runs into it
+    Column("kind", String(16), nullable=False),  # proposal, result, death or note
+    Column("trial", Integer),  # its number; a note has none
+    Column("record", Text, nullable=False),  # JSON
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,110 +38,160 @@ class Proposal:
 
     candidate: Candidate
     params: Mapping[str, Any]  # of the space; only those that this candidate has
-    distributions: Mapping[str, BaseDistribution]
     control: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A line of the ledger: a proposal under its number, and its result once there is one."""
+    """A proposal under its number, and what came of it at each pause."""
 
     number: int
     proposal: Proposal
-    result: TrialResult | None = None
+    results: tuple[TrialResult, ...] = ()
+    deaths: int = 0  # of workers that had it, since the last result
+
+    @property
+    def result(self) -> TrialResult | None:
+        """The latest."""
+        return self.results[-1] if self.results else None
+
+    @property
+    def is_closed(self) -> bool:
+        """Nothing more will come of it."""
+        return self.result is not None and self.result.state != "stopped"
 
 
 class Ledger:
-    """COMPLETE: trained to the end. PRUNED: rejected, with its constraints. FAIL: crashed. RUNNING: not finished yet."""
+    """Events of one study. A second driver of it, wherever it runs, is refused at its first event."""
 
-    def __init__(self, path: Path, study: str, objectives: Sequence[str]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        directions: list[Any] = [
-            "maximize" if name in ACCURACIES else "minimize" for name in objectives
-        ]
-        self._objectives = tuple(objectives)
+    def __init__(self, url: str, study: str) -> None:
+        """`url` is SQLAlchemy's: sqlite:///PATH, postgresql+psycopg://…"""
+        self._study = study
+        self._shown = _shown(url)
+        self._entries: list[Entry] = []
+        self._notes: dict[str, Any] = {}
         try:
-            self._study = optuna.create_study(
-                storage=optuna.storages.RDBStorage(f"sqlite:///{path}"),
-                study_name=study,
-                directions=directions,
-                load_if_exists=True,
-                sampler=optuna.samplers.RandomSampler(),  # never asked: proposals come with their values
-            )
-        except (SQLAlchemyError, OSError) as error:
+            self._engine = create_engine(url, pool_pre_ping=True)
+            _EVENTS.metadata.create_all(self._engine)
+            events = self._read()
+        except (SQLAlchemyError, OSError, ImportError) as error:
             raise StorageError(
-                f"{path}: the ledger can't be opened: {str(error).splitlines()[0]}"
+                f"{self._shown}: the ledger can't be opened: {str(error).splitlines()[0]}"
             ) from None
+        self._place = len(events)
+        for kind, trial, record in events:
+            self._apply(kind, trial, json.loads(record))
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What is kept about the search as a whole."""
-        return dict(self._study.user_attrs)
-
-    def note(self, key: str, value: Any) -> None:
-        self._study.set_user_attr(key, value)
+        """What is kept about the search as a whole: the latest of each name."""
+        return dict(self._notes)
 
     def entries(self) -> list[Entry]:
         """Every trial in the order of its number."""
-        return [_to_entry(trial) for trial in self._study.get_trials(deepcopy=False)]
+        return list(self._entries)
+
+    def note(self, name: str, value: Any) -> None:
+        """`value` is what JSON holds."""
+        self._write("note", None, {"name": name, "value": value})
 
     def add(self, proposal: Proposal) -> Entry:
-        """Write a proposal down before anything is done about it; it is RUNNING from then on."""
-        attributes = {
-            "candidate": json.dumps(proposal.candidate.to_dict()),
+        """Write a proposal down before anything is done about it."""
+        record = {
+            "candidate": proposal.candidate.to_dict(),
+            "params": dict(proposal.params),
             "control": proposal.control,
         }
-        running = create_trial(  # written whole or not at all, however the driver ends
-            state=TrialState.RUNNING,
-            params=dict(proposal.params),
-            distributions=dict(proposal.distributions),
-            user_attrs=attributes,
-        )
-        self._study.add_trial(running)
-        number = self._study.get_trials(deepcopy=False)[-1].number
-        return Entry(number=number, proposal=proposal)
+        self._write("proposal", len(self._entries), record)
+        return self._entries[-1]
 
-    def close(self, entry: Entry, result: TrialResult) -> Entry:
-        """Write down what became of it. The result is committed before the state, so a crash in between repeats nothing."""
-        frozen = self._study.get_trials(deepcopy=False)[entry.number]
-        trial = optuna.trial.Trial(self._study, frozen._trial_id)
-        trial.set_user_attr("result", json.dumps(result.to_dict()))
-        for name, excess in result.excess.items():
-            trial.set_constraint(name, excess)
-        if result.state == "complete":
-            self._study.tell(trial, list(objective_values(result, self._objectives)))
-        else:
-            self._study.tell(
-                trial, state=TrialState.FAIL if result.state == "failed" else TrialState.PRUNED
+    def record(self, result: TrialResult) -> Entry:
+        """Write down what came of a trial, before anything is decided by it."""
+        record = result.to_dict()
+        del record["candidate"]  # the proposal has it
+        self._write("result", result.number, record)
+        return self._entries[result.number]
+
+    def died(self, number: int) -> Entry:
+        """Write down that a worker died with a trial."""
+        self._write("death", number, {})
+        return self._entries[number]
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _write(self, kind: str, trial: int | None, record: Mapping[str, Any]) -> None:
+        text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+        try:
+            self._insert(kind, trial, text)
+        except IntegrityError:
+            raise StorageError(
+                f"{self._shown}: another driver writes search {self._study}; this one stops, nothing is lost"
+            ) from None
+        except SQLAlchemyError as error:
+            raise StorageError(
+                f"{self._shown}: the ledger can't be written: {str(error).splitlines()[0]}"
+            ) from None
+        self._place += 1
+        self._apply(kind, trial, json.loads(text))
+
+    def _apply(self, kind: str, trial: int | None, record: dict[str, Any]) -> None:
+        """What an event means; the same for one that was just written and for one that is read again."""
+        if kind == "note":
+            self._notes[record["name"]] = record["value"]
+            return
+        assert trial is not None
+        if kind == "proposal":
+            candidate = Candidate.from_dict(record.pop("candidate"))
+            self._entries.append(
+                Entry(number=trial, proposal=Proposal(candidate=candidate, **record))
             )
-        return Entry(number=entry.number, proposal=entry.proposal, result=result)
+            return
+        entry = self._entries[trial]
+        if kind == "death":
+            self._entries[trial] = replace(entry, deaths=entry.deaths + 1)
+            return
+        result = TrialResult.from_dict(record, candidate=entry.proposal.candidate)
+        self._entries[trial] = replace(entry, results=(*entry.results, result), deaths=0)
 
-
-def objective_values(result: TrialResult, objectives: Sequence[str]) -> tuple[float, ...]:
-    """A complete trial's accuracies and costs, as the ledger and people see them."""
-    return tuple(_objective_value(result, name) for name in objectives)
-
-
-def _objective_value(result: TrialResult, name: str) -> float:
-    if name == "val_accuracy":
-        return result.val["accuracy"]
-    if name == "worst_group_accuracy":  # a search refuses to start where no group can be judged
-        accuracy = result.audit.worst_group_accuracy if result.audit else None
-        assert accuracy is not None
-        return accuracy
-    return float(getattr(result.cost, name))
-
-
-def _to_entry(trial: FrozenTrial) -> Entry:
-    attributes = trial.user_attrs
-    record = attributes.get("result")
-    return Entry(
-        number=trial.number,
-        proposal=Proposal(
-            candidate=Candidate.from_dict(json.loads(attributes["candidate"])),
-            params=trial.params,
-            distributions=trial.distributions,
-            control=attributes.get("control"),
-        ),
-        result=TrialResult.from_dict(json.loads(record)) if record else None,
+    @retry(
+        retry=retry_if_exception(lambda error: _server_is_away(error)),
+        wait=wait_exponential(multiplier=0.1, max=5),
+        stop=stop_after_delay(PATIENCE),
+        reraise=True,
     )
+    def _insert(self, kind: str, trial: int | None, text: str) -> None:
+        event = {"study": self._study, "place": self._place, "kind": kind, "trial": trial}
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(insert(_EVENTS).values(**event, record=text))
+        except IntegrityError:  # ours, if the server went away between commit and answer
+            if self._read(self._place) != [(kind, trial, text)]:
+                raise
+
+    def _read(self, first: int = 0) -> list[Any]:
+        """(kind, trial, record) of each event from a place on."""
+        events = select(_EVENTS.c.kind, _EVENTS.c.trial, _EVENTS.c.record)
+        own = (_EVENTS.c.study == self._study) & (_EVENTS.c.place >= first)
+        with self._engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(events.where(own).order_by(_EVENTS.c.place))]
+
+
+def ledger_url(given: str | None, folder: Path) -> str:
+    """The given database, or else a SQLite file in the folder."""
+    return given or f"sqlite:///{folder / 'ledger.db'}"
+
+
+def _server_is_away(error: BaseException) -> bool:
+    """Not so for SQLite, whose file does not come back by waiting."""
+    return isinstance(error, OperationalError) and "sqlite" not in type(error.orig).__module__
+
+
+def _shown(url: str) -> str:
+    """Without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        raise ConfigError(
+            f"ledger '{url}' is no database; give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+        ) from None

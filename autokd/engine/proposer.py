@@ -1,69 +1,119 @@
-"""What to try next: TPE on what is known so far, one third at random, and nothing over budget if it can be helped."""
+"""What to try next: TPE on the highest rung that tells enough, a share at random, nothing over budget if it can be helped."""
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import CategoricalDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from autokd.engine.ledger import Entry, Proposal, objective_values
+from autokd.engine.halving import at_rung
+from autokd.engine.ledger import Entry, Proposal
+from autokd.engine.scale import Scale
 from autokd.errors import AutoKDError
-from autokd.records import ACCURACIES, Budget, Candidate, Cost, StudentSpec
+from autokd.records import Budget, Candidate, Cost, StudentSpec
 from autokd.space import Suggest
 
-RANDOM_SHARE = 1 / 3  # of proposals; they keep the sampler from settling too early
-STARTUP_TRIALS = 10  # random ones before TPE has a say, counted with all that is in the ledger
+STARTUP_TRIALS = 10  # random ones before TPE has a say, counted with all that it sees
+ENOUGH = 12  # results that a rung needs for a model of its own
 
 Sample = Callable[[Suggest], Candidate]
 
-
-def propose(
-    entries: Sequence[Entry],
-    sample: Sample,
-    exact_cost: Callable[[StudentSpec], Cost],
-    *,
-    budget: Budget,
-    objectives: Sequence[str],
-    seed: int,
-    resamples: int,
-) -> tuple[Proposal, Cost | AutoKDError]:
-    """A candidate and its exact cost, or why that can't be had.
-
-    Over budget, or not to be built, only if `resamples` further proposals were so too.
-
-    The same ledger and seed give the same proposal: the sampler is made anew each time, so that a search
-    that goes on asks what an uninterrupted one would have asked.
-    """
-    view = _view(entries, objectives, seed)
-    tried = {entry.proposal.candidate.hash for entry in entries}
-    for attempt in range(resamples + 1):
-        trial = view.ask()
-        candidate = sample(suggest_from(trial))
-        cost = _cost_or_error(exact_cost, candidate.student)
-        fits = isinstance(cost, Cost) and budget.admits(cost)
-        if (fits and candidate.hash not in tried) or attempt == resamples:
-            break
-        for name, excess in (budget.excess(cost) if isinstance(cost, Cost) else {}).items():
-            trial.set_constraint(name, excess)
-        view.tell(trial, state=TrialState.PRUNED if isinstance(cost, Cost) else TrialState.FAIL)
-    return Proposal(
-        candidate=candidate, params=trial.params, distributions=trial.distributions
-    ), cost
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def _cost_or_error(
-    exact_cost: Callable[[StudentSpec], Cost], spec: StudentSpec
-) -> Cost | AutoKDError:
-    try:
-        return exact_cost(spec)
-    except AutoKDError as error:
-        return error
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposer:
+    """Proposes by what the ledger holds. The same entries and seed give the same proposal, in any process."""
+
+    sample: Sample
+    exact_cost: Callable[[StudentSpec], Cost]
+    distributions: Mapping[str, BaseDistribution]
+    budget: Budget
+    scale: Scale
+    rungs: int
+    random_share: float
+    resamples: int  # further proposals when one is over budget
+
+    def propose(
+        self, entries: Sequence[Entry], tried: Collection[str], *, seed: int
+    ) -> tuple[Proposal, Cost | AutoKDError]:
+        """A candidate and its exact cost, or why that can't be had; `tried` are hashes of candidates.
+
+        Over budget, or not to be built, only if `resamples` further proposals were so too.
+        """
+        view = self._view(entries, seed)
+        for attempt in range(self.resamples + 1):
+            trial = view.ask()
+            candidate = self.sample(suggest_from(trial))
+            cost = self._cost_or_error(candidate.student)
+            fits = isinstance(cost, Cost) and self.budget.admits(cost)
+            if (fits and candidate.hash not in tried) or attempt == self.resamples:
+                break
+            for name, excess in (
+                self.budget.excess(cost) if isinstance(cost, Cost) else {}
+            ).items():
+                trial.set_constraint(name, excess)
+            view.tell(trial, state=TrialState.PRUNED if isinstance(cost, Cost) else TrialState.FAIL)
+        return Proposal(candidate=candidate, params=trial.params), cost
+
+    def _cost_or_error(self, spec: StudentSpec) -> Cost | AutoKDError:
+        try:
+            return self.exact_cost(spec)
+        except AutoKDError as error:
+            return error
+
+    def _view(self, entries: Sequence[Entry], seed: int) -> optuna.Study:
+        """One rung of the ledger as the sampler is to see it: every objective small and of about one size."""
+        sampler: optuna.samplers.BaseSampler
+        is_random = np.random.default_rng(seed).random() < self.random_share
+        if is_random:
+            sampler = optuna.samplers.RandomSampler(seed=seed)
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # group=True
+                sampler = optuna.samplers.TPESampler(
+                    multivariate=True, group=True, seed=seed, n_startup_trials=STARTUP_TRIALS
+                )
+        directions = ["minimize"] * len(self.scale.objectives)
+        view = optuna.create_study(directions=directions, sampler=sampler)
+        if not is_random:
+            rung = self._rung(entries)
+            seen = [self._as_seen(entry, rung) for entry in entries]
+            view.add_trials([trial for trial in seen if trial is not None])
+        return view
+
+    def _rung(self, entries: Sequence[Entry]) -> int:
+        """The highest with enough results; else the lowest."""
+        for rung in reversed(range(1, self.rungs)):
+            if sum(at_rung(entry, rung) is not None for entry in entries) >= ENOUGH:
+                return rung
+        return 0
+
+    def _as_seen(self, entry: Entry, rung: int) -> FrozenTrial | None:
+        """None: it was never there, and says nothing."""
+        there, last = at_rung(entry, rung), entry.result
+        if there is not None:
+            state = TrialState.COMPLETE
+        elif last is None or last.state == "stopped" and entry.deaths:
+            state = TrialState.RUNNING
+        elif last.state == "stopped":
+            return None
+        else:  # a failure that broke a limit, such as memory, is to be learned from
+            state = TrialState.PRUNED if not last.feasible else TrialState.FAIL
+        shown = there or last
+        return create_trial(
+            state=state,
+            values=self.scale.points([there])[0].tolist() if there else None,
+            params=dict(entry.proposal.params),
+            distributions={name: self.distributions[name] for name in entry.proposal.params},
+            constraints=dict(shown.excess) if shown else {},
+        )
 
 
 def suggest_from(trial: optuna.Trial) -> Suggest:
@@ -79,41 +129,3 @@ def suggest_from(trial: optuna.Trial) -> Suggest:
         return ask(name, distribution.low, distribution.high, **options)
 
     return suggest
-
-
-def _view(entries: Sequence[Entry], objectives: Sequence[str], seed: int) -> optuna.Study:
-    """The ledger as the sampler is to see it: every objective small and of about one size."""
-    sampler: optuna.samplers.BaseSampler
-    if np.random.default_rng(seed).random() < RANDOM_SHARE:
-        sampler = optuna.samplers.RandomSampler(seed=seed)
-    else:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # group=True
-            sampler = optuna.samplers.TPESampler(
-                multivariate=True, group=True, seed=seed, n_startup_trials=STARTUP_TRIALS
-            )
-    view = optuna.create_study(directions=["minimize"] * len(objectives), sampler=sampler)
-    view.add_trials([_as_seen(entry, objectives) for entry in entries])
-    return view
-
-
-def _as_seen(entry: Entry, objectives: Sequence[str]) -> FrozenTrial:
-    result = entry.result
-    values = None
-    if result is None:
-        state = TrialState.RUNNING
-    elif result.state == "complete":
-        state = TrialState.COMPLETE
-        values = [
-            1 - value if name in ACCURACIES else math.log10(max(value, 1e-9))
-            for name, value in zip(objectives, objective_values(result, objectives), strict=True)
-        ]
-    else:
-        state = TrialState.FAIL if result.state == "failed" else TrialState.PRUNED
-    return create_trial(
-        state=state,
-        values=values,
-        params=dict(entry.proposal.params),
-        distributions=dict(entry.proposal.distributions),
-        constraints=dict(result.excess) if result else {},
-    )

@@ -1,0 +1,41 @@
+"""The box that a search's hypervolume is a share of: every objective from its best, 0, to the worst that counts, 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autokd.pareto import Points
+from autokd.records import ACCURACIES, TeacherInfo, TrialResult
+
+DECADES = 4  # of cost below the teacher's that count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """Accuracy is linear from a perfect student to chance; costs are logarithmic, from 1/10,000 of the teacher's to the
+    teacher's own, so that half the cost counts as much at every size. Depends on data and teacher alone: hypervolumes
+    of one task compare."""
+
+    objectives: tuple[str, ...]
+    teacher: TeacherInfo
+    classes: int
+
+    def points(self, results: Sequence[TrialResult]) -> Points:
+        """(N, M), every coordinate to be small."""
+        rows = [[self._distance(result, name) for name in self.objectives] for result in results]
+        return np.array(rows, dtype=np.float64).reshape(len(results), len(self.objectives))
+
+    @property
+    def reference(self) -> list[float]:
+        return [1.0] * len(self.objectives)
+
+    def _distance(self, result: TrialResult, name: str) -> float:
+        value = result.objective(name)
+        if name in ACCURACIES:
+            return (1 - value) / (1 - 1 / self.classes)
+        own = getattr(self.teacher.cost, name)
+        return max(0.0, 1 + math.log10(max(value, 1e-9) / own) / DECADES)

@@ -1,0 +1,109 @@
+"""How a search spends its epochs: where trials pause, who goes on, and how many proposals are random."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from autokd.config import SearchConfig
+from autokd.engine.halving import at_rung, count_rungs, is_paused, next_to_advance, ranked, rung_epochs
+from autokd.engine.ledger import Entry
+from autokd.engine.scale import Scale
+
+TOP_SHARE = 1 / 9  # of trials that one-epoch trains to their end, as many as halving does
+
+
+class Strategy(Protocol):
+    """Decides by the ledger's entries alone, so that a search that goes on decides the same."""
+
+    @property
+    def random_share(self) -> float:
+        """Of proposals; they keep a model from settling too early."""
+
+    @property
+    def rungs(self) -> int:
+        """How many there are; the last is a trial's end."""
+
+    def pauses(self, epochs: int) -> tuple[int, ...]:
+        """After how many of its epochs a trial reaches each rung."""
+
+    def next_to_advance(
+        self, entries: Sequence[Entry], busy: Collection[int], *, all_begun: bool
+    ) -> Entry | None:
+        """A paused trial that goes on; None: nobody yet. `busy` are at it already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halving:
+    """Most trials end after a fraction of their epochs."""
+
+    rungs: int
+    reduction: float
+    scale: Scale
+    random_share: float = 1 / 3
+
+    def pauses(self, epochs: int) -> tuple[int, ...]:
+        return rung_epochs(epochs, rungs=self.rungs, reduction=self.reduction)
+
+    def next_to_advance(
+        self, entries: Sequence[Entry], busy: Collection[int], *, all_begun: bool
+    ) -> Entry | None:
+        return next_to_advance(
+            entries, busy, rungs=self.rungs, reduction=self.reduction, scale=self.scale
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FullLength:
+    """Every trial is trained to its end."""
+
+    random_share: float
+    rungs: int = 1
+
+    def pauses(self, epochs: int) -> tuple[int, ...]:
+        return (epochs,)
+
+    def next_to_advance(
+        self, entries: Sequence[Entry], busy: Collection[int], *, all_begun: bool
+    ) -> Entry | None:
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneEpoch:
+    """One epoch for every trial, and then the best of all to their end. Egele et al. (2023, arXiv 2307.15422)."""
+
+    scale: Scale
+    random_share: float = 1 / 3
+    rungs: int = 2
+
+    def pauses(self, epochs: int) -> tuple[int, ...]:
+        return (1, epochs)
+
+    def next_to_advance(
+        self, entries: Sequence[Entry], busy: Collection[int], *, all_begun: bool
+    ) -> Entry | None:
+        there = [entry for entry in entries if at_rung(entry, 0)]
+        if not all_begun or any(not entry.results for entry in entries):
+            return None
+        best = ranked(there, 0, self.scale, most=math.ceil(TOP_SHARE * len(there)))
+        return next((entry for entry in best if is_paused(entry, 0, busy)), None)
+
+
+def make_strategy(config: SearchConfig, scale: Scale, *, epochs: int) -> Strategy:
+    """`epochs`: the most that a candidate of the space has."""
+    return STRATEGIES[config.strategy](config, scale, epochs)
+
+
+STRATEGIES: Mapping[str, Callable[[SearchConfig, Scale, int], Strategy]] = {
+    "halving": lambda config, scale, epochs: Halving(
+        rungs=count_rungs(epochs, most=config.rungs, reduction=config.reduction),
+        reduction=config.reduction,
+        scale=scale,
+    ),
+    "full": lambda _config, _scale, _epochs: FullLength(random_share=0.0),
+    "random": lambda _config, _scale, _epochs: FullLength(random_share=1.0),
+    "one-epoch": lambda _config, scale, _epochs: OneEpoch(scale=scale),
+}
