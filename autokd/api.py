@@ -11,7 +11,8 @@ from torch import nn
 
 from autokd.config import Config, load_config
 from autokd.cost import measure_cost
-from autokd.engine.driver import Observe, SearchResult, run_search
+from autokd.engine.finish import SearchResult
+from autokd.engine.search import Observe, run_search
 from autokd.records import Cost, StudentSpec
 from autokd.report.frame import stored_front
 from autokd.students import create_student, expand_model_names

@@ -29,7 +29,7 @@ from autokd.parameters import (
     TextParameter,
     within,
 )
-from autokd.records import COSTS, AuditPolicy, Budget
+from autokd.records import ACCURACIES, AuditPolicy, Budget
 
 Share = Annotated[float, Field(ge=0, le=1)]  # 0..1, never percent
 
@@ -205,11 +205,16 @@ class AuditConfig(Section):
 
 
 class SearchConfig(Section):
-    """How long and towards what to search."""
+    """How long, how and towards what to search. Whichever of trials, time, epochs and patience comes first ends it."""
 
-    trials: Positive = 50
-    time: Seconds | None = None  # whichever of trials and time comes first
+    trials: Positive = 50  # that are begun; with halving, few are trained to their end
+    time: Seconds | None = None
+    epochs: Positive | None = None  # of all students and assistants
+    patience: Positive | None = None  # finished trials without a larger hypervolume
     workers: Positive = 1
+    strategy: Literal["halving", "full", "random", "one-epoch"] = "halving"
+    reduction: Annotated[float, Field(gt=1)] = 3.0  # halving: one in so many goes on at each rung
+    rungs: Positive = 3  # halving: at most so many, the end included
     objectives: tuple[
         Literal[
             "val_accuracy", "worst_group_accuracy", "macs", "params", "latency_ms", "size_bytes"
@@ -223,16 +228,10 @@ class SearchConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> SearchConfig:
-        costs = [name for name in self.objectives if name in COSTS]
-        distinct = len(set(self.objectives)) == len(self.objectives)
-        if (
-            self.objectives[:1] != ("val_accuracy",)
-            or not costs
-            or len(self.objectives) > 3
-            or not distinct
-        ):
+        different = set(self.objectives)
+        if not (2 <= len(self.objectives) == len(different) <= 3) or not different & {*ACCURACIES}:
             raise ValueError(
-                "objectives must be val_accuracy and one or two more, a cost among them, "
+                "objectives must be two or three different ones, an accuracy among them, "
                 f"got [{', '.join(self.objectives)}]"
             )
         return self

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
     from autokd.config import Config
     from autokd.engine.check import Check
-    from autokd.engine.driver import Observe, SearchResult
+    from autokd.engine.finish import SearchResult
     from autokd.engine.progress import Progress
     from autokd.engine.rerun import Rerun
+    from autokd.engine.search import Observe
     from autokd.fairness.audit import Audit
     from autokd.tracking.read import StoredStudy
 
@@ -76,7 +77,7 @@ def watch(config: Config) -> Iterator[Observe]:
         bar.update(line, completed=progress.trained, note=_note(progress))
         if seen < 0 and progress.results:
             logger.info("going on with a search of %d trials", len(progress.results))
-        elif len(progress.results) > seen >= 0:
+        elif progress.latest is not None:
             logger.info("%s", describe_trial(progress))
         seen = len(progress.results)
 
@@ -91,8 +92,11 @@ def describe_trial(progress: Progress) -> str:
     """The latest trial in one line: ``7 complete: resnet …, val 97.2 %, 345k MACs, 3 s, on the front``."""
     result = progress.latest
     assert result is not None
-    parts = [f"trial {result.number} {result.state}: {result.candidate.student.describe()}"]
-    if result.state == "complete":
+    became = result.state
+    if became == "stopped":  # for now: it may go on
+        became = f"after {len(result.history)} of {result.candidate.epochs} epochs"
+    parts = [f"trial {result.number} {became}: {result.candidate.student.describe()}"]
+    if result.val:
         assert result.cost is not None
         parts.append(f"{result.candidate.describe_stages()}")
         parts.append(f"val {result.val['accuracy']:.2%}")

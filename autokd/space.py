@@ -114,10 +114,16 @@ class Space:
         """The highest rates of dropout and stochastic depth that a candidate may have."""
         highest = {}
         for name in ("drop_rate", "drop_path_rate"):
-            parameter: Any = self._parameters[f"train.{name}"]
-            values = (parameter.high,) if isinstance(parameter, Range) else parameter
-            highest[name] = float(max(values) if isinstance(values, tuple) else values)
+            highest[name] = float(_highest(self._parameters[f"train.{name}"]))
         return highest
+
+    @property
+    def most_epochs(self) -> int:
+        """Of a candidate's own stages."""
+        return sum(
+            _highest(self._parameters[name])
+            for name in ("train.epochs", "schedule.finetune_epochs")
+        )
 
     def _collect_parameters(self) -> dict[str, Parameter]:
         """Every parameter of the space under its path in the search file."""
@@ -260,6 +266,11 @@ def _family_parameters(config: Config, models: Sequence[str]) -> dict[str, Mappi
         for name in models
         if name in FAMILIES
     }
+
+
+def _highest(parameter: Any) -> Any:
+    values = (parameter.high,) if isinstance(parameter, Range) else parameter
+    return max(values) if isinstance(values, tuple) else values
 
 
 def _values(parameter: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from optuna.distributions import BaseDistribution
-
 from autokd.engine.ledger import Proposal
 from autokd.engine.survey import Sampled, Survey
 from autokd.mitigation import NONE
@@ -55,15 +53,14 @@ def _control(space: Space, sampled: Sampled, name: str, losses: Mapping[str, Any
 
     Of the space's parameters it has those that it really takes its values from: not the loss's.
     """
-    asked: dict[str, BaseDistribution] = {}
     values: dict[str, Any] = {}
 
-    def suggest(parameter: str, distribution: BaseDistribution) -> Any:
+    def suggest(parameter: str, distribution: Any) -> Any:
         value = sampled.params.get(parameter, centre(parameter, distribution))
         if not parameter.startswith(("distill.", "schedule.")):
-            asked[parameter], values[parameter] = distribution, value
+            values[parameter] = value
         return value
 
     stage = next(s for s in space.sample(suggest).stages if s.name == "student")
     candidate = Candidate(stages=(replace(stage, **losses),))
-    return Proposal(candidate=candidate, params=values, distributions=asked, control=name)
+    return Proposal(candidate=candidate, params=values, control=name)

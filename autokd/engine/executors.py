@@ -23,13 +23,15 @@ from autokd.trial import run_trial
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """One candidate to evaluate, under its number."""
+    """One part of one trial."""
 
     candidate: Candidate
     number: int
     seed: int
     folder: Path
     control: str | None
+    until: int | None  # epochs of the trial's own after which it pauses; None: its end
+    before: TrialResult | None  # what its last pause came to
 
 
 class Executor(Protocol):
@@ -40,8 +42,8 @@ class Executor(Protocol):
 
     def submit(self, work: Work) -> None: ...
 
-    def next_result(self) -> TrialResult:
-        """Waits for one piece of the submitted work."""
+    def next_result(self) -> tuple[int, TrialResult | None]:
+        """Waits for one piece of the submitted work: the trial's number and its result; None: its worker died."""
 
     def close(self) -> None:
         """Drops what is not done."""
@@ -61,73 +63,66 @@ class InProcess:
     def submit(self, work: Work) -> None:
         self._work = work
 
-    def next_result(self) -> TrialResult:
+    def next_result(self) -> tuple[int, TrialResult | None]:
         assert self._work is not None
         work, self._work = self._work, None
-        return _run(work, self._task)
+        return work.number, evaluate(work, self._task)
 
     def close(self) -> None:
         self._work = None
 
 
 class ProcessPool:
-    """Several trials at a time, each in a process of its own with its share of the threads."""
+    """Several trials at a time, each in a process of its own with its share of the threads.
+
+    A pool of one process for each: one that dies takes no other's work with it.
+    """
 
     def __init__(self, workers: int, config: Config, *, cache: Path, device: str | None) -> None:
-        self._workers = workers
         threads = max(1, (os.cpu_count() or 1) // workers)
         self._task_arguments = (config, cache, device, threads)
-        self._running: dict[Future[TrialResult], Work] = {}
-        self._pool = self._new_pool()
+        self._idle = [self._new_pool() for _ in range(workers)]
+        self._running: dict[Future[TrialResult], tuple[Work, ProcessPoolExecutor]] = {}
 
     @property
     def has_room(self) -> bool:
-        return len(self._running) < self._workers
+        return bool(self._idle)
 
     def submit(self, work: Work) -> None:
+        pool = self._idle.pop()
         with _undisturbed_start():
-            self._running[self._pool.submit(_run, work)] = work
+            self._running[pool.submit(_evaluate_here, work)] = (work, pool)
 
-    def next_result(self) -> TrialResult:
+    def next_result(self) -> tuple[int, TrialResult | None]:
         done, _ = wait(self._running, return_when=FIRST_COMPLETED)
         future = done.pop()
-        work = self._running.pop(future)
+        work, pool = self._running.pop(future)
         try:
-            return future.result()
-        except BrokenProcessPool:  # all that was running is lost with it
-            self.close()
-            self._pool = self._new_pool()
-            for other in list(self._running.values()):
-                self._resubmit(other)
-            reason = "its worker process died: killed, or out of memory"
-            return TrialResult(
-                number=work.number,
-                seed=work.seed,
-                candidate=work.candidate,
-                state="failed",
-                cost=None,
-                excess={},
-                control=work.control,
-                reason=reason,
-                folder=str(work.folder),
-            )
+            result = future.result()
+        except BrokenProcessPool:
+            _end(pool)
+            self._idle.append(self._new_pool())
+            return work.number, None
+        self._idle.append(pool)
+        return work.number, result
 
     def close(self) -> None:
-        for process in list((self._pool._processes or {}).values()):
-            process.terminate()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _resubmit(self, work: Work) -> None:
-        self._running = {f: w for f, w in self._running.items() if w is not work}
-        self.submit(work)
+        for pool in [*self._idle, *(pool for _, pool in self._running.values())]:
+            _end(pool)
 
     def _new_pool(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
-            self._workers,
+            1,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_start_worker,
             initargs=self._task_arguments,
         )
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    for process in list((pool._processes or {}).values()):
+        process.terminate()
+    pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
@@ -160,9 +155,13 @@ def _start_worker(config: Config, cache: Path, device: str | None, threads: int)
     _worker_task = create_task(config, cache=cache, device=device, threads=threads)
 
 
-def _run(work: Work, task: Task | None = None) -> TrialResult:
-    task = task or _worker_task
-    assert task is not None
+def _evaluate_here(work: Work) -> TrialResult:
+    assert _worker_task is not None
+    return evaluate(work, _worker_task)
+
+
+def evaluate(work: Work, task: Task) -> TrialResult:
+    """What every worker does, wherever it is."""
     return run_trial(
         work.candidate,
         task,
@@ -170,4 +169,6 @@ def _run(work: Work, task: Task | None = None) -> TrialResult:
         seed=work.seed,
         folder=work.folder,
         control=work.control,
+        until=work.until,
+        before=work.before,
     )

@@ -25,9 +25,7 @@ def count_rungs(epochs: int, *, most: int, reduction: float) -> int:
 
 def rung_epochs(epochs: int, *, rungs: int, reduction: float) -> tuple[int, ...]:
     """After how many of its epochs a trial reaches each rung; the last is its end."""
-    return tuple(
-        max(1, round(epochs / reduction**below)) for below in reversed(range(rungs))
-    )
+    return tuple(max(1, round(epochs / reduction**below)) for below in reversed(range(rungs)))
 
 
 def at_rung(entry: Entry, rung: int) -> TrialResult | None:
@@ -85,12 +83,11 @@ def ranked(there: Sequence[Entry], rung: int, scale: Scale, *, most: int) -> lis
 
 def is_paused(entry: Entry, rung: int, busy: Collection[int]) -> bool:
     """It waits there to go on, and is not going on already."""
-    return (
-        len(entry.results) == rung + 1 and not entry.is_closed and entry.number not in busy
-    )
+    return len(entry.results) == rung + 1 and not entry.is_closed and entry.number not in busy
 
 
 def _scaled(points: Points, members: NDArray[np.int64]) -> Points:
     """The members' coordinates as shares of the range that all points have."""
     low, high = points.min(axis=0), points.max(axis=0)
-    return (points[members] - low) / np.where(high > low, high - low, 1.0)
+    scaled: Points = (points[members] - low) / np.where(high > low, high - low, 1.0)
+    return scaled

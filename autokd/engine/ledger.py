@@ -6,7 +6,7 @@ A search that goes on is its events read again. One event is one committed line;
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,7 @@ class Ledger:
         self._study = study
         self._shown = _shown(url)
         self._entries: list[Entry] = []
+        self._ended: list[int] = []
         self._notes: dict[str, Any] = {}
         try:
             self._engine = create_engine(url, pool_pre_ping=True)
@@ -87,9 +88,16 @@ class Ledger:
         """What is kept about the search as a whole: the latest of each name."""
         return dict(self._notes)
 
-    def entries(self) -> list[Entry]:
+    @property
+    def entries(self) -> Sequence[Entry]:
         """Every trial in the order of its number."""
-        return list(self._entries)
+        return self._entries
+
+    @property
+    def ended(self) -> list[TrialResult]:
+        """What came of trials of which nothing more will come, in the order in which it came."""
+        results = [self._entries[number].result for number in self._ended]
+        return [result for result in results if result is not None]
 
     def note(self, name: str, value: Any) -> None:
         """`value` is what JSON holds."""
@@ -153,6 +161,8 @@ class Ledger:
             return
         result = TrialResult.from_dict(record, candidate=entry.proposal.candidate)
         self._entries[trial] = replace(entry, results=(*entry.results, result), deaths=0)
+        if self._entries[trial].is_closed:
+            self._ended.append(trial)
 
     @retry(
         retry=retry_if_exception(lambda error: _server_is_away(error)),
@@ -174,7 +184,10 @@ class Ledger:
         events = select(_EVENTS.c.kind, _EVENTS.c.trial, _EVENTS.c.record)
         own = (_EVENTS.c.study == self._study) & (_EVENTS.c.place >= first)
         with self._engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(events.where(own).order_by(_EVENTS.c.place))]
+            return [
+                tuple(row)
+                for row in connection.execute(events.where(own).order_by(_EVENTS.c.place))
+            ]
 
 
 def ledger_url(given: str | None, folder: Path) -> str:

@@ -80,8 +80,9 @@ class Proposer:
                 sampler = optuna.samplers.TPESampler(
                     multivariate=True, group=True, seed=seed, n_startup_trials=STARTUP_TRIALS
                 )
-        directions = ["minimize"] * len(self.scale.objectives)
-        view = optuna.create_study(directions=directions, sampler=sampler)
+        view = optuna.create_study(
+            directions=["minimize"] * len(self.scale.objectives), sampler=sampler
+        )
         if not is_random:
             rung = self._rung(entries)
             seen = [self._as_seen(entry, rung) for entry in entries]
@@ -100,7 +101,7 @@ class Proposer:
         there, last = at_rung(entry, rung), entry.result
         if there is not None:
             state = TrialState.COMPLETE
-        elif last is None or last.state == "stopped" and entry.deaths:
+        elif last is None:
             state = TrialState.RUNNING
         elif last.state == "stopped":
             return None

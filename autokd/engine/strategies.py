@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from autokd.config import SearchConfig
-from autokd.engine.halving import at_rung, count_rungs, is_paused, next_to_advance, ranked, rung_epochs
+from autokd.engine.halving import (
+    at_rung,
+    count_rungs,
+    is_paused,
+    next_to_advance,
+    ranked,
+    rung_epochs,
+)
 from autokd.engine.ledger import Entry
 from autokd.engine.scale import Scale
 
@@ -48,27 +55,15 @@ class Halving:
         return rung_epochs(epochs, rungs=self.rungs, reduction=self.reduction)
 
     def next_to_advance(
-        self, entries: Sequence[Entry], busy: Collection[int], *, all_begun: bool
+        self,
+        entries: Sequence[Entry],
+        busy: Collection[int],
+        *,
+        all_begun: bool,  # noqa: ARG002 - nobody waits for the last to begin
     ) -> Entry | None:
         return next_to_advance(
             entries, busy, rungs=self.rungs, reduction=self.reduction, scale=self.scale
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FullLength:
-    """Every trial is trained to its end."""
-
-    random_share: float
-    rungs: int = 1
-
-    def pauses(self, epochs: int) -> tuple[int, ...]:
-        return (epochs,)
-
-    def next_to_advance(
-        self, entries: Sequence[Entry], busy: Collection[int], *, all_begun: bool
-    ) -> Entry | None:
-        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +75,7 @@ class OneEpoch:
     rungs: int = 2
 
     def pauses(self, epochs: int) -> tuple[int, ...]:
-        return (1, epochs)
+        return 1, epochs
 
     def next_to_advance(
         self, entries: Sequence[Entry], busy: Collection[int], *, all_begun: bool
@@ -97,13 +92,19 @@ def make_strategy(config: SearchConfig, scale: Scale, *, epochs: int) -> Strateg
     return STRATEGIES[config.strategy](config, scale, epochs)
 
 
+def _halving(config: SearchConfig, scale: Scale, epochs: int) -> Strategy:
+    rungs = count_rungs(epochs, most=config.rungs, reduction=config.reduction)
+    return Halving(rungs=rungs, reduction=config.reduction, scale=scale)
+
+
+def _full_length(config: SearchConfig, scale: Scale, *, random_share: float) -> Strategy:
+    """Every trial is trained to its end: halving with one rung."""
+    return Halving(rungs=1, reduction=config.reduction, scale=scale, random_share=random_share)
+
+
 STRATEGIES: Mapping[str, Callable[[SearchConfig, Scale, int], Strategy]] = {
-    "halving": lambda config, scale, epochs: Halving(
-        rungs=count_rungs(epochs, most=config.rungs, reduction=config.reduction),
-        reduction=config.reduction,
-        scale=scale,
-    ),
-    "full": lambda _config, _scale, _epochs: FullLength(random_share=0.0),
-    "random": lambda _config, _scale, _epochs: FullLength(random_share=1.0),
+    "halving": _halving,
+    "full": lambda config, scale, _: _full_length(config, scale, random_share=0.0),
+    "random": lambda config, scale, _: _full_length(config, scale, random_share=1.0),
     "one-epoch": lambda _config, scale, _epochs: OneEpoch(scale=scale),
 }
