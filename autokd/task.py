@@ -77,6 +77,7 @@ class Task:
     policy: AuditPolicy = field(default_factory=AuditPolicy)
     max_gap_growth: float | None = None  # against the teacher's gap, 0..1; None: no limit
     robustness_images: int = 1000  # of test, that front members see corrupted; 0: none
+    latency_decides: bool = False  # a limit or an objective: then it is measured before training
     audits_pauses: bool = False  # whether what an audit says decides who goes on
     thumbnails: bool = False  # whether audits show the most contested images
     memory: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -117,13 +118,14 @@ class Task:
     def inputs(self, spec: StudentSpec) -> InputFormat:
         return InputFormat(image_size=spec.image_size, mean=self.data.mean, std=self.data.std)
 
-    def measure_cost(self, spec: StudentSpec) -> Cost:
-        """Everything, latency too; the two MAC counts are held against each other."""
+    def measure_cost(self, spec: StudentSpec, *, latency: bool) -> Cost:
+        """What follows from the shapes; with latency everything, and two MAC counts held against each other."""
         return measure_cost(
             lambda: build_student(spec, self.data),
             input_shape(spec, self.data),
             weight_dtype=self.weight_dtype,
-            latency=True,
+            latency=latency,
+            check=latency,
             device=str(self.device),
         )
 
@@ -158,6 +160,8 @@ def create_task(
         policy=config.audit.to_policy(seed=config.seed),
         max_gap_growth=config.audit.max_gap_growth,
         robustness_images=config.audit.robustness_images,
+        latency_decides=config.budget.max_latency is not None
+        or "latency_ms" in config.search.objectives,
         audits_pauses=config.audit.max_gap_growth is not None
         or "worst_group_accuracy" in config.search.objectives,
         thumbnails=config.audit.thumbnails,

@@ -52,12 +52,13 @@ def run_trial(
     seed: int,
     folder: Path,
     control: str | None = None,
+    cost: Cost | None = None,
     until: int | None = None,
     before: TrialResult | None = None,
 ) -> TrialResult:
     """Everything that is to be known about one candidate. What goes wrong ends the trial and is its result.
 
-    Pauses after `until` epochs of the student's own; `before` is what an earlier pause came to, and it goes on
+    `cost` is what follows from the student's shapes, where that is known already. Pauses after `until` epochs of the student's own; `before` is what an earlier pause came to, and it goes on
     from there. Raises only StorageError: a full disk would fail every further trial too.
     """
     start = time.perf_counter()
@@ -76,7 +77,7 @@ def run_trial(
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             if result.cost is None:
-                result = _measure(result, task)
+                result = _measure(result, task, cost)
             if result.state != "rejected":
                 result = _train_and_evaluate(result, task, folder, until)
     except StorageError:
@@ -88,9 +89,12 @@ def run_trial(
     return replace(result, seconds=result.seconds + time.perf_counter() - start)
 
 
-def _measure(blank: TrialResult, task: Task) -> TrialResult:
-    """With its cost; rejected if that is over budget."""
-    cost = task.measure_cost(blank.candidate.student)
+def _measure(blank: TrialResult, task: Task, known: Cost | None) -> TrialResult:
+    """With its cost; rejected if that is over budget. Latency takes half a second: if it decides nothing, it is
+    measured when the trial is complete."""
+    cost = known
+    if cost is None or task.latency_decides:
+        cost = task.measure_cost(blank.candidate.student, latency=task.latency_decides)
     measured = replace(blank, cost=cost, excess=task.excess(cost))
     if task.budget.admits(cost):
         return measured
@@ -110,15 +114,19 @@ def _train_and_evaluate(
     inputs = task.inputs(measured.candidate.student)
     logits = predict(model, task.data.val, inputs=inputs, device=task.device)
     audit = _audit(measured, task, teachers, logits, split_name="val", folder=folder)
+    cost = measured.cost
+    assert cost is not None
     if not paused:
         audit.save(folder / AUDIT)
         (folder / CHECKPOINT).unlink(missing_ok=True)
-    assert measured.cost is not None
+        if cost.latency_ms is None:
+            cost = task.measure_cost(measured.candidate.student, latency=True)
     return replace(
         result,
+        cost=cost,
         val=asdict(score(logits, task.data.val.labels)),
         audit=audit.figures(),
-        excess=task.excess(measured.cost, audit.figures()),
+        excess=task.excess(cost, audit.figures()),
     )
 
 

@@ -122,12 +122,14 @@ class Driver:
     def _work(self, entry: Entry) -> Work:
         epochs = entry.proposal.candidate.epochs
         until = self.strategy.pauses(epochs)[len(entry.results)]
+        cost = self.proposer.cost_or_error(entry.proposal.candidate.student)
         return Work(
             candidate=entry.proposal.candidate,
             number=entry.number,
             seed=trial_seed(self.seed, entry.number),
             folder=self.folder / f"{entry.number:04d}",
             control=entry.proposal.control,
+            cost=cost if isinstance(cost, Cost) else None,
             until=until if until < epochs else None,
             before=entry.result,
         )

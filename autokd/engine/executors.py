@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from autokd.config import Config
-from autokd.records import Candidate, TrialResult
+from autokd.records import Candidate, Cost, TrialResult
 from autokd.task import Task, create_task
 from autokd.trial import run_trial
 
@@ -30,6 +30,7 @@ class Work:
     seed: int
     folder: Path
     control: str | None
+    cost: Cost | None  # what follows from the student's shapes
     until: int | None  # epochs of the trial's own after which it pauses; None: its end
     before: TrialResult | None  # what its last pause came to
 
@@ -169,6 +170,7 @@ def evaluate(work: Work, task: Task) -> TrialResult:
         seed=work.seed,
         folder=work.folder,
         control=work.control,
+        cost=work.cost,
         until=work.until,
         before=work.before,
     )

@@ -51,7 +51,7 @@ class Proposer:
         for attempt in range(self.resamples + 1):
             trial = view.ask()
             candidate = self.sample(suggest_from(trial))
-            cost = self._cost_or_error(candidate.student)
+            cost = self.cost_or_error(candidate.student)
             fits = isinstance(cost, Cost) and self.budget.admits(cost)
             if (fits and candidate.hash not in tried) or attempt == self.resamples:
                 break
@@ -62,7 +62,7 @@ class Proposer:
             view.tell(trial, state=TrialState.PRUNED if isinstance(cost, Cost) else TrialState.FAIL)
         return Proposal(candidate=candidate, params=trial.params), cost
 
-    def _cost_or_error(self, spec: StudentSpec) -> Cost | AutoKDError:
+    def cost_or_error(self, spec: StudentSpec) -> Cost | AutoKDError:
         try:
             return self.exact_cost(spec)
         except AutoKDError as error:
