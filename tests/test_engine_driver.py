@@ -13,8 +13,8 @@ from filelock import FileLock
 
 from autokd.config import Config, override_config, parse_config
 from autokd.engine.candidate_file import parse_candidate_file
-from autokd.engine.driver import run_search
-from autokd.engine.ledger import Ledger
+from autokd.engine.search import run_search
+from autokd.engine.ledger import Ledger, ledger_url
 from autokd.engine.place import CACHE, make_writable
 from autokd.engine.progress import Progress
 from autokd.engine.rerun import rerun
@@ -164,7 +164,7 @@ def test_an_interrupted_search_goes_on_to_what_an_undisturbed_one_finds(finished
 
 
 def open_ledger(directory: Path, study: str) -> Ledger:
-    return Ledger(directory / CACHE / "ledger.db", study, CONFIG.search.objectives)
+    return Ledger(ledger_url(None, directory / CACHE), study)
 
 
 @pytest.mark.slow
@@ -175,7 +175,7 @@ def test_a_trial_that_was_killed_in_training_is_trained_first_when_the_search_go
     directory = new_directory("killed")
     study = search(directory, observe=interrupt_after(2)).study
     # what a killed driver leaves: a proposal written down, and some of its files
-    started = open_ledger(whole_directory, study).entries()[2]
+    started = open_ledger(whole_directory, study).entries[2]
     assert open_ledger(directory, study).add(started.proposal).number == 2
     folder = directory / CACHE / "studies" / study / "0002"
     folder.mkdir()

@@ -83,8 +83,9 @@ class OneEpoch:
         there = [entry for entry in entries if at_rung(entry, 0)]
         if not all_begun or any(not entry.results for entry in entries):
             return None
-        best = ranked(there, 0, self.scale, most=math.ceil(TOP_SHARE * len(there)))
-        return next((entry for entry in best if is_paused(entry, 0, busy)), None)
+        most = math.ceil(TOP_SHARE * len(there))
+        best = ranked(there, 0, self.scale, most=most)
+        return next((entry for entry in best[:most] if is_paused(entry, 0, busy)), None)
 
 
 def make_strategy(config: SearchConfig, scale: Scale, *, epochs: int) -> Strategy:

@@ -1,0 +1,243 @@
+"""Every strategy on recorded learning curves: epochs until a front is as good as the one that plain TPE ends with.
+
+    python benchmarks/replay.py benchmarks/data/digits.json.gz --seeds 20
+
+The search's own driver, ledger, proposer and strategies run; only training is replaced by looking it up. A proposal
+stands for the recorded candidate that is nearest to it and not tried yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import statistics
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import CategoricalDistribution
+
+from autokd.config import Config, parse_config
+from autokd.engine.driver import Driver
+from autokd.engine.executors import Work
+from autokd.engine.ledger import Ledger, Proposal
+from autokd.engine.proposer import Proposer, suggest_from
+from autokd.engine.scale import Scale
+from autokd.engine.strategies import make_strategy
+from autokd.records import Budget, Candidate, Cost, Epoch, TeacherInfo, TrialResult
+from autokd.space import Space
+
+
+@dataclass(frozen=True)
+class Table:
+    """Recorded candidates with their curves."""
+
+    config: Config
+    space: Space
+    teacher: TeacherInfo
+    classes: int
+    candidates: tuple[Candidate, ...]
+    params: tuple[dict[str, Any], ...]
+    costs: tuple[Cost, ...]
+    curves: tuple[tuple[float, ...], ...]
+
+    @property
+    def place(self) -> dict[str, int]:
+        return {candidate.hash: i for i, candidate in enumerate(self.candidates)}
+
+    def features(self, params: dict[str, Any]) -> np.ndarray:
+        """A parameter's place in its range; a choice as one of several corners. What a candidate has not is 0.5."""
+        parts = []
+        for name, distribution in self.space.distributions.items():
+            if isinstance(distribution, CategoricalDistribution):
+                corner = [float(params.get(name) == choice) for choice in distribution.choices]
+                parts += [c * (2.0 if name == "students.model" else 0.7) for c in corner]
+            else:
+                low, high = float(distribution.low), float(distribution.high)
+                value = float(params.get(name, (low * high) ** 0.5 if distribution.log else (low + high) / 2))
+                f = np.log if distribution.log else float
+                parts.append((f(value) - f(low)) / (f(high) - f(low)))
+        return np.array(parts)
+
+
+@cache
+def load(path: Path) -> Table:
+    record = json.loads(gzip.decompress(path.read_bytes()))
+    config = parse_config(record["search"], source=str(path))
+    space = Space(config, image_size=8)
+    teacher = record["teacher"]
+    candidates = tuple(Candidate.from_dict(curve["candidate"]) for curve in record["curves"])
+    return Table(
+        config=config,
+        space=space,
+        teacher=TeacherInfo(**teacher | {"cost": Cost(**teacher["cost"])}),
+        classes=10,
+        candidates=candidates,
+        params=tuple(curve["params"] for curve in record["curves"]),
+        costs=tuple(Cost(**curve["cost"]) for curve in record["curves"]),
+        curves=tuple(tuple(curve["val"]) for curve in record["curves"]),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromTable(Proposer):
+    """Proposes the recorded candidate that is nearest to what the proposer would have."""
+
+    table: Table
+    features: np.ndarray  # (N, F)
+    plain: bool = False  # Optuna's own defaults, as a script would have them
+
+    def propose(self, entries, tried, *, seed):
+        view = self._view(entries, seed)
+        if self.plain and not isinstance(view.sampler, optuna.samplers.RandomSampler):
+            view.sampler = optuna.samplers.TPESampler(seed=seed)
+        trial = view.ask()
+        self.table.space.sample(suggest_from(trial), lambda student, count: ())
+        known = self.table.place
+        left = [i for i, c in enumerate(self.table.candidates) if c.hash not in tried]
+        wanted = self.table.features(trial.params)
+        nearest = min(left, key=lambda i: float(((self.features[i] - wanted) ** 2).sum()))
+        assert known
+        proposal = Proposal(
+            candidate=self.table.candidates[nearest], params=self.table.params[nearest]
+        )
+        return proposal, self.table.costs[nearest]
+
+
+class Lookup:
+    """An executor that finds the result instead of training for it."""
+
+    def __init__(self, table: Table) -> None:
+        self._table, self._place, self._work = table, table.place, None
+
+    @property
+    def has_room(self) -> bool:
+        return self._work is None
+
+    def submit(self, work: Work) -> None:
+        self._work = work
+
+    def next_result(self) -> tuple[int, TrialResult]:
+        work, self._work = self._work, None
+        i = self._place[work.candidate.hash]
+        curve = self._table.curves[i][: work.until]
+        history = tuple(
+            Epoch(stage="student", epoch=n, train_loss=0.0, val_loss=0.0, val_accuracy=accuracy,
+                  learning_rate=0.0, seconds=0.0)
+            for n, accuracy in enumerate(curve, start=1)
+        )  # fmt: skip
+        return work.number, TrialResult(
+            number=work.number,
+            seed=work.seed,
+            candidate=work.candidate,
+            state="complete" if work.until is None else "stopped",
+            cost=self._table.costs[i],
+            excess={},
+            val={"accuracy": max(curve), "loss": 0.0},
+            history=history,
+        )
+
+    def close(self) -> None: ...
+
+
+def run(path: Path, strategy: str, changes: dict[str, Any], seed: int, epochs: int):
+    """(epochs spent, hypervolume) after every event of one search."""
+    table = load(path)
+    plain = strategy == "plain"
+    limits = table.config.search.model_copy(
+        update={
+            "strategy": "full" if plain else strategy,
+            "trials": len(table.candidates) - 1,
+            "epochs": epochs,
+        }
+        | {k: v for k, v in changes.items() if k != "random_share"}
+    )
+    scale = Scale(objectives=limits.objectives, teacher=table.teacher, classes=table.classes)
+    how = make_strategy(limits, scale, epochs=table.space.most_epochs)
+    if "random_share" in changes:
+        how = replace(how, random_share=changes["random_share"])
+    seen: list[tuple[int, float]] = []
+    proposer = FromTable(
+        sample=lambda suggest: table.space.sample(suggest),
+        exact_cost=lambda spec: table.costs[0],
+        distributions=table.space.distributions,
+        budget=Budget(),
+        scale=scale,
+        rungs=how.rungs,
+        random_share=how.random_share,
+        resamples=0,
+        table=table,
+        features=np.stack([table.features(dict(p)) for p in table.params]),
+        plain=plain,
+    )
+    driver = Driver(
+        ledger=Ledger("sqlite://", "replay"),
+        proposer=proposer,
+        strategy=how,
+        controls=[],
+        limits=limits,
+        seed=seed,
+        folder=Path("nowhere"),
+        mirror=lambda _: None,
+        observe=lambda progress: seen.append((progress.epochs, progress.hypervolume)),
+    )
+    driver.run(Lookup(table))
+    return seen
+
+
+def reached(seen: list[tuple[int, float]], goal: float) -> float:
+    return next((epochs for epochs, volume in seen if volume >= goal), float("inf"))
+
+
+def at(seen: list[tuple[int, float]], epochs: float) -> float:
+    return max((volume for spent, volume in seen if spent <= epochs), default=0.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("curves", type=Path)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--trainings", type=int, default=60, help="that plain TPE has")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--try", dest="tries", action="append", default=[],
+                        help="strategy,key=value,… beside the defaults")  # fmt: skip
+    options = parser.parse_args()
+    table = load(options.curves)
+    total = options.trainings * table.space.most_epochs
+    cases: dict[str, tuple[str, dict[str, Any]]] = {
+        name: (name, {}) for name in ("random", "plain", "full", "one-epoch", "halving")
+    }
+    for text in options.tries:
+        name, *pairs = text.split(",")
+        cases[text] = (name, {k: json.loads(v) for k, v in (pair.split("=") for pair in pairs)})
+    if "one-epoch" in cases:  # as many trials as its epochs buy
+        share = 1 + (table.space.most_epochs - 1) / 9
+        cases["one-epoch"] = ("one-epoch", {"trials": min(len(table.candidates) - 1, int(total / share))})
+    with ProcessPoolExecutor(options.workers) as pool:
+        futures = {
+            name: [
+                pool.submit(run, options.curves, strategy, changes, seed, total)
+                for seed in range(options.seeds)
+            ]
+            for name, (strategy, changes) in cases.items()
+        }
+        found = {name: [future.result() for future in each] for name, each in futures.items()}
+    best = at(run(options.curves, "random", {"trials": len(table.candidates)}, 0, 10**9), 10**9)
+    goals = {name: statistics.median(at(seen, total) for seen in found[name]) for name in ("random", "plain")}
+    print(f"{len(table.candidates)} curves, {options.seeds} seeds, {total} epochs each; hypervolume of all curves {best:.4f}")
+    marks = [total * share for share in (0.1, 0.2, 0.33, 0.5, 1.0)]
+    print("median hypervolume (share of all curves') after epochs, and epochs to the final one of random and plain TPE")
+    print("| strategy | " + " | ".join(f"{mark:.0f}" for mark in marks) + " | to random's | to plain's |")
+    for name, runs in found.items():
+        shares = [statistics.median(at(seen, mark) for seen in runs) / best for mark in marks]
+        to = [statistics.median(reached(seen, goal) for seen in runs) for goal in goals.values()]
+        print(f"| {name} | " + " | ".join(f"{s:.3f}" for s in shares) + " | " + " | ".join(f"{t:.0f} ({t / total:.2f})" for t in to) + " |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""The driver's loop on made-up training: order, limits, death and resumption, without a single epoch trained."""
+
+from __future__ import annotations
+
+import pytest
+from fake_training import EPOCHS, SCALE, AtOnce, make_driver
+
+from autokd.engine.driver import MOST_DEATHS, count_epochs
+from autokd.engine.ledger import Ledger
+from autokd.engine.progress import search_hypervolume
+from autokd.records import Budget
+
+
+def open_ledger(path="") -> Ledger:
+    return Ledger(f"sqlite:///{path}", "made-up")
+
+
+def history_of(ledger: Ledger):
+    """Everything that must not depend on how often a search was interrupted."""
+    return [
+        (entry.number, entry.proposal.candidate.hash, entry.proposal.control, entry.results)
+        for entry in ledger.entries
+    ]
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    ledger = open_ledger()
+    reason = make_driver(ledger).run(AtOnce())
+    return ledger, reason
+
+
+def test_halving_begins_as_many_as_asked_and_trains_few_to_their_end(undisturbed):
+    ledger, reason = undisturbed
+    trained = [entry for entry in ledger.entries if entry.result.state != "rejected"]
+    states = [entry.result.state for entry in trained]
+    assert reason == "30 trials"
+    assert len(trained) == 30
+    assert 6 < states.count("complete") < 20
+    assert states.count("complete") + states.count("stopped") == 30
+    lengths = {len(entry.result.history) for entry in trained}
+    assert lengths == {1, 3, EPOCHS}
+
+
+def test_controls_are_first_and_trained_to_their_end(undisturbed):
+    entries = undisturbed[0].entries
+    assert [bool(entry.proposal.control) for entry in entries[:5]] == [True] * 4 + [False]
+    assert {entry.result.state for entry in entries[:4]} == {"complete"}
+
+
+def test_nobody_who_could_go_on_is_left_behind(undisturbed):
+    ledger, _ = undisturbed
+    driver = make_driver(ledger)
+    assert driver.strategy.next_to_advance(ledger.entries, (), all_begun=True) is None
+    executor = AtOnce()
+    assert driver.run(executor) == "30 trials"
+    assert executor.done == []
+
+
+class Killed(BaseException):
+    """What no handler of the product catches."""
+
+
+class MortalLedger(Ledger):
+    """Ends its process, as it were, at one of its events: before it is written, or right after."""
+
+    def __init__(self, url: str, dies_at: int, *, written: bool) -> None:
+        super().__init__(url, "made-up")
+        self._left, self._written = dies_at, written
+
+    def _insert(self, kind, trial, text):
+        if self._left == 0 and not self._written:
+            raise Killed
+        super()._insert(kind, trial, text)
+        if self._left == 0:
+            raise Killed
+        self._left -= 1
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_killed_at_every_event_in_turn_a_search_is_what_it_would_have_been(
+    undisturbed, tmp_path, written
+):
+    """The driver dies once at each event of the search, in one and the same ledger."""
+    path = tmp_path / "ledger.db"
+    deaths = 0
+    while True:
+        ledger = MortalLedger(f"sqlite:///{path}", 1 if not written else 0, written=written)
+        try:
+            make_driver(ledger).run(AtOnce())
+        except Killed:
+            deaths += 1
+            ledger.close()
+            continue
+        break
+    whole, _ = undisturbed
+    events = sum(1 + len(entry.results) for entry in whole.entries)
+    assert deaths == events - (not written)
+    assert history_of(open_ledger(path)) == history_of(whole)
+
+
+@pytest.mark.parametrize("strategy", ["halving", "full", "random", "one-epoch"])
+def test_every_strategy_ends_and_goes_on_where_it_was_interrupted(strategy, tmp_path):
+    whole = open_ledger()
+    make_driver(whole, strategy=strategy).run(AtOnce())
+    path = tmp_path / "ledger.db"
+    for trials in (7, 19, 30):
+        make_driver(open_ledger(path), strategy=strategy, trials=trials).run(AtOnce())
+    complete = [e for e in whole.entries if e.result.state == "complete"]
+    if strategy in ("full", "random"):
+        assert len(complete) == 30
+        assert history_of(open_ledger(path)) == history_of(whole)
+    if strategy == "one-epoch":
+        assert 4 + 1 <= len(complete) <= 4 + 4  # the controls, and a ninth of all
+        lengths = {len(e.result.history) for e in whole.entries if e.result.state == "stopped"}
+        assert lengths == {1}
+
+
+@pytest.mark.parametrize("room", [1, 4])
+def test_workers_are_never_idle_while_there_is_something_to_do(room):
+    executor = AtOnce(room, last_first=True)
+    driver = make_driver(open_ledger(), trials=40)
+    held = []
+    submit = executor.submit
+    executor.submit = lambda work: (submit(work), held.append(len(executor.works)))
+    driver.run(executor)
+    assert max(held) == room
+    begun = {work.number for work in executor.done}
+    assert len(begun) == 40
+
+
+def test_a_dead_workers_trial_is_tried_again_from_its_last_pause_twice_at_most(undisturbed):
+    ledger = open_ledger()
+    doomed = next(e.number for e in undisturbed[0].entries[4:] if len(e.results) > 1)
+    executor = AtOnce(dies=lambda work: work.number == doomed and work.before is not None)
+    make_driver(ledger).run(executor)
+    tries = [work for work in executor.done if work.number == doomed]
+    assert [work.before is None for work in tries] == [True] + [False] * (MOST_DEATHS + 1)
+    result = ledger.entries[doomed].result
+    assert (result.state, result.reason) == (
+        "failed",
+        "its worker process died 3 times: killed, or out of memory",
+    )
+    assert len(result.history) == len(ledger.entries[doomed].results[0].history)
+    others = [entry.result.state for entry in ledger.entries if entry.number != doomed]
+    assert "failed" not in others
+
+
+def test_a_worker_that_dies_once_costs_nothing_but_time(undisturbed):
+    died = set()
+
+    def dies(work):
+        part = (work.number, work.until)
+        return part not in died and not died.add(part)
+
+    ledger = open_ledger()
+    make_driver(ledger).run(AtOnce(dies=dies))
+    assert len(died) > 30
+    assert history_of(ledger) == history_of(undisturbed[0])
+
+
+def test_epochs_are_a_limit_and_the_search_goes_on_with_a_higher_one(undisturbed, tmp_path):
+    path = tmp_path / "ledger.db"
+    reason = make_driver(open_ledger(path), epochs=60).run(AtOnce())
+    assert reason == "60 epochs"
+    assert 60 <= count_epochs(open_ledger(path).entries) < 60 + EPOCHS
+    make_driver(open_ledger(path)).run(AtOnce())
+    assert history_of(open_ledger(path)) == history_of(undisturbed[0])
+
+
+def test_time_is_a_limit():
+    assert make_driver(open_ledger(), time=1e-9).run(AtOnce()) == "time is up"
+
+
+def test_a_search_stops_when_finished_trials_add_nothing_any_more():
+    ledger = open_ledger()
+    reason = make_driver(ledger, strategy="random", trials=400, patience=15).run(AtOnce())
+    assert reason == "no larger hypervolume in 15 finished trials"
+    complete = [result for result in ledger.ended if result.state == "complete"]
+    before = search_hypervolume(complete[:-15], SCALE)
+    assert search_hypervolume(complete, SCALE) <= before * 1.001
+    assert search_hypervolume(complete[:-15], SCALE) > search_hypervolume(complete[:-17], SCALE)
+
+
+def test_a_search_does_not_starve_where_few_students_fit():
+    tight = Budget(macs=40_000)
+    ledger = open_ledger()
+    reason = make_driver(ledger, trials=20, budget=tight, resamples=4).run(AtOnce())
+    assert reason == "20 trials"
+
+
+def test_a_search_gives_up_where_nothing_fits():
+    ledger = open_ledger()
+    driver = make_driver(ledger, trials=2, controls=False, resamples=0)
+    object.__setattr__(driver.proposer, "budget", Budget(macs=1))
+    assert driver.run(AtOnce()) == "too few candidates fit the budget"
