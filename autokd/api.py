@@ -32,6 +32,7 @@ def search(
     workers: int | None = None,
     seed: int | None = None,
     tracking_uri: str | None = None,
+    ledger: str | None = None,
     device: str | None = None,
     directory: str | Path = ".",
     command: str | None = None,
@@ -41,8 +42,9 @@ def search(
 
     Args:
         path_or_config: a search file, or one that `load_config` has read.
-        trials: students to train; None: what the file says. `workers` and `seed` likewise.
+        trials: students to begin with; None: what the file says. `workers` and `seed` likewise.
         tracking_uri: an MLflow server or database; None: `mlflow.db` in `directory`.
+        ledger: URL of the database for the search's own records; None: a file in `directory`.
         device: such as `cuda` or `cpu`; None: a GPU where there is one.
         observe: called with the search's `Progress` after every trial.
 
@@ -61,6 +63,7 @@ def search(
         config,
         directory=Path(directory).resolve(),
         tracking_uri=tracking_uri,
+        ledger=ledger,
         device=device,
         command=command,
         observe=observe,

@@ -31,6 +31,13 @@ TrackingUri = Annotated[
         envvar="MLFLOW_TRACKING_URI",
     ),
 ]
+LedgerUrl = Annotated[
+    str | None,
+    typer.Option(
+        help="Database of searches' own records: postgresql+psycopg://…; default: a file in .autokd.",
+        envvar="AUTOKD_LEDGER",
+    ),
+]
 Device = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one.")
 ]
@@ -50,8 +57,16 @@ def main() -> None:
 @app.command(epilog="Example: `autokd search search_spaces/quickstart.yaml --trials 20`")
 def search(
     file: SearchFile,
-    trials: Annotated[int | None, typer.Option(min=1, help="Students to train.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Students to begin with.")] = None,
     time: Annotated[str | None, typer.Option(help="Stop after so long: 90s, 15m, 2h.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Stop after so many in all.")] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop when so many finished students made the front no better."),
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="halving (default), full, random or one-epoch.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time.")] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     max_macs: Annotated[str | None, typer.Option(help="Budget: 300M multiply-accumulates.")] = None,
@@ -59,6 +74,7 @@ def search(
     max_latency: Annotated[str | None, typer.Option(help="Budget: 20ms at batch 1, here.")] = None,
     max_size: Annotated[str | None, typer.Option(help="Budget: 10MB of weights.")] = None,
     tracking_uri: TrackingUri = None,
+    ledger: LedgerUrl = None,
     device: Device = None,
 ) -> None:
     """Search students, distil them, and leave their Pareto front in MLflow.
@@ -74,19 +90,39 @@ def search(
         "max_latency": max_latency,
         "max_size": max_size,
     }
-    config = _load(
-        file, {"budget": limits, "search": {"trials": trials, "time": time}, "": {"seed": seed}}
-    )
+    length = {
+        "trials": trials,
+        "time": time,
+        "epochs": epochs,
+        "patience": patience,
+        "strategy": strategy,
+    }
+    config = _load(file, {"budget": limits, "search": length, "": {"seed": seed}})
     with watch(config) as observe:
         result = run(
             config,
             workers=workers,
             tracking_uri=tracking_uri,
+            ledger=ledger,
             device=device,
             command=shlex.join(["autokd", *sys.argv[1:]]),
             observe=observe,
         )
     print_result(result, tracking_uri)
+
+
+@app.command(epilog="Example: `autokd status`")
+def status(
+    study: Annotated[str | None, typer.Argument(help="Its name; default: the latest.")] = None,
+    ledger: LedgerUrl = None,
+) -> None:
+    """How far a search is that runs in another terminal, or on another machine."""
+    from autokd.console import print_status
+    from autokd.engine.ledger import ledger_url
+    from autokd.engine.place import CACHE
+    from autokd.engine.status import load_status
+
+    print_status(load_status(ledger_url(ledger, Path.cwd() / CACHE), study))
 
 
 @app.command(epilog="Example: `autokd front --csv front.csv`")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fake_training import EPOCHS, SCALE, AtOnce, make_driver
 
-from autokd.engine.driver import MOST_DEATHS, count_epochs
+from autokd.engine.driver import MOST_DEATHS
 from autokd.engine.ledger import Ledger
 from autokd.engine.progress import search_hypervolume
 from autokd.records import Budget
@@ -163,7 +163,7 @@ def test_epochs_are_a_limit_and_the_search_goes_on_with_a_higher_one(undisturbed
     path = tmp_path / "ledger.db"
     reason = make_driver(open_ledger(path), epochs=60).run(AtOnce())
     assert reason == "60 epochs"
-    assert 60 <= count_epochs(open_ledger(path).entries) < 60 + EPOCHS
+    assert 60 <= open_ledger(path).epochs < 60 + EPOCHS
     make_driver(open_ledger(path)).run(AtOnce())
     assert history_of(open_ledger(path)) == history_of(undisturbed[0])
 
@@ -176,7 +176,7 @@ def test_a_search_stops_when_finished_trials_add_nothing_any_more():
     ledger = open_ledger()
     reason = make_driver(ledger, strategy="random", trials=400, patience=15).run(AtOnce())
     assert reason == "no larger hypervolume in 15 finished trials"
-    complete = [result for result in ledger.ended if result.state == "complete"]
+    complete = [each.result for each in ledger.ended if each.result.state == "complete"]
     before = search_hypervolume(complete[:-15], SCALE)
     assert search_hypervolume(complete, SCALE) <= before * 1.001
     assert search_hypervolume(complete[:-15], SCALE) > search_hypervolume(complete[:-17], SCALE)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from autokd.engine.controls import control_proposals
 from autokd.engine.progress import Progress, find_front, search_hypervolume
+from autokd.engine.scale import Scale
 from autokd.engine.survey import ASSISTANTS, survey
 from autokd.errors import ConfigError
 from autokd.records import TEACHER, Budget
@@ -114,8 +115,12 @@ def test_a_control_holds_those_parameters_of_the_space_that_it_has_and_no_others
             assert distribution == SPACE.distributions[name]
 
 
+def scale_of(objectives) -> Scale:
+    return Scale(objectives=objectives, teacher=TEACHER_INFO, classes=10)
+
+
 def hypervolume_of(*results) -> float:
-    return search_hypervolume(results, OBJECTIVES, TEACHER_INFO, classes=10)
+    return search_hypervolume(results, scale_of(OBJECTIVES))
 
 
 def test_the_front_is_most_accurate_first_and_holds_complete_trials_alone():
@@ -143,8 +148,8 @@ def test_the_worst_group_may_hold_a_student_on_the_front():
     even = result_of(0, width=8, accuracy=0.5, audit=make_audit(worst_group_accuracy=0.45))
     uneven = result_of(1, width=8, accuracy=0.6, audit=make_audit(worst_group_accuracy=0.2))
     assert [r.number for r in find_front([even, uneven], names)] == [1, 0]
-    volume = search_hypervolume([even, uneven], names, TEACHER_INFO, classes=10)
-    assert volume > search_hypervolume([uneven], names, TEACHER_INFO, classes=10) > 0
+    volume = search_hypervolume([even, uneven], scale_of(names))
+    assert volume > search_hypervolume([uneven], scale_of(names)) > 0
 
 
 accuracies = st.lists(st.tuples(st.sampled_from(range(8, 97, 8)), st.floats(0, 1)), max_size=8)
@@ -180,7 +185,9 @@ def progress_of(*results, **changes) -> Progress:
         "hypervolume": 0.0,
         "target": 10,
         "seconds": 30.0,
-        "trained_before": 0,
+        "running": (),
+        "epochs": 0,
+        "begun_before": 0,
         "time_limit": None,
     }
     return Progress(**(fields | changes))
@@ -190,12 +197,12 @@ def test_rejected_trials_do_not_count_towards_the_target_and_failed_ones_do():
     results = [result_of(i, state=s) for i, s in enumerate(("complete", "rejected", "failed"))]
     progress = progress_of(*results)
     assert progress.trained == 2
-    assert progress.count("rejected", "failed") == 2
+    assert sum(progress.counts[state] for state in ("rejected", "failed")) == 2
 
 
 def test_the_time_left_follows_from_the_pace_of_this_run_and_from_the_limit():
     results = [result_of(i) for i in range(4)]
     assert progress_of(*results).seconds_left == pytest.approx(45)
-    assert progress_of(*results, trained_before=1).seconds_left == pytest.approx(60)
+    assert progress_of(*results, begun_before=1).seconds_left == pytest.approx(60)
     assert progress_of(*results, time_limit=40.0).seconds_left == pytest.approx(10)
     assert progress_of(*results, trained_before=4).seconds_left is None

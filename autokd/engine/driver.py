@@ -11,11 +11,11 @@ from pathlib import Path
 from autokd.config import SearchConfig
 from autokd.engine.executors import Executor, Work
 from autokd.engine.ledger import Entry, Ledger, Proposal
-from autokd.engine.progress import Progress, find_front, has_stalled, search_hypervolume
+from autokd.engine.progress import Progress, Running, find_front, has_stalled, search_hypervolume
 from autokd.engine.proposer import Proposer
 from autokd.engine.strategies import Strategy
 from autokd.errors import AutoKDError
-from autokd.records import Cost, TrialResult, content_hash
+from autokd.records import Cost, TrialResult
 from autokd.trial import describe_excess, trial_seed
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class Driver:
 
     def __post_init__(self) -> None:
         self._start = time.monotonic()
+        self._clock_before = self.ledger.clock
         entries = self.ledger.entries
         self._begun_before = sum(not _is_rejected(entry) for entry in entries)
         self._tried = {entry.proposal.candidate.hash for entry in entries}
@@ -69,11 +70,11 @@ class Driver:
         return Progress(
             results=results,
             latest=self._latest,
-            running=tuple(sorted(self._busy)),
+            running=tuple(self._running(self.ledger.entries[n]) for n in sorted(self._busy)),
             front=find_front(results, scale.objectives),
             hypervolume=search_hypervolume(results, scale),
             target=self.limits.trials,
-            epochs=count_epochs(self.ledger.entries),
+            epochs=self.ledger.epochs,
             seconds=time.monotonic() - self._start,
             begun_before=self._begun_before,
             time_limit=self.limits.time,
@@ -134,8 +135,21 @@ class Driver:
             before=entry.result,
         )
 
+    def _running(self, entry: Entry) -> Running:
+        candidate, done = entry.proposal.candidate, entry.result
+        return Running(
+            number=entry.number,
+            student=candidate.student.describe(),
+            stages=candidate.describe_stages(),
+            epochs=len(done.history) if done else 0,
+            until=self.strategy.pauses(candidate.epochs)[len(entry.results)],
+            total=candidate.epochs,
+            val_accuracy=done.val["accuracy"] if done else None,
+        )
+
     def _record(self, result: TrialResult) -> None:
         """Into the ledger first: what is there is never lost or repeated."""
+        self.ledger.clock = self._clock_before + time.monotonic() - self._start
         self.ledger.record(result)
         self._latest = result
         self.mirror(result)
@@ -189,25 +203,12 @@ class Driver:
         limits = self.limits
         if limits.time and time.monotonic() - self._start >= limits.time:
             return "time is up"
-        if limits.epochs and count_epochs(self.ledger.entries) >= limits.epochs:
+        if limits.epochs and self.ledger.epochs >= limits.epochs:
             return f"{limits.epochs} epochs"
-        ended = [r for r in self.ledger.ended if r.state == "complete"]
+        ended = [each.result for each in self.ledger.ended if each.result.state == "complete"]
         if limits.patience and has_stalled(ended, self.proposer.scale, patience=limits.patience):
             return f"no larger hypervolume in {limits.patience} finished trials"
         return None
-
-
-def count_epochs(entries: Sequence[Entry]) -> int:
-    """That were trained: trials' own, and those of each assistant once."""
-    own = sum(len(entry.result.history) for entry in entries if entry.result)
-    assistants = {
-        content_hash([stage.identity() for stage in stages[: place + 1]]): stage.training.epochs
-        for entry in entries
-        if entry.result and entry.result.history
-        for stages in [entry.proposal.candidate.assistants]
-        for place, stage in enumerate(stages)
-    }
-    return own + sum(assistants.values())
 
 
 def _is_rejected(entry: Entry) -> bool:

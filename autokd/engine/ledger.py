@@ -6,18 +6,32 @@ A search that goes on is its events read again. One event is one committed line;
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Integer, MetaData, String, Table, Text, create_engine, insert, select
+from sqlalchemy import (
+    Column,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    delete,
+    insert,
+    select,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
 
 from autokd.errors import ConfigError, StorageError
-from autokd.records import Candidate, TrialResult
+from autokd.records import Candidate, TrialResult, content_hash
 
 PATIENCE = 120.0  # seconds that a database server may be away
 
@@ -28,6 +42,14 @@ _EVENTS = Table(
     Column("place", Integer, primary_key=True, autoincrement=False),  # a second driver runs into it
     Column("kind", String(16), nullable=False),  # proposal, result, death or note
     Column("trial", Integer),  # its number; a note has none
+    Column("clock", Float, nullable=False),  # seconds that the search had been driven for
+    Column("record", Text, nullable=False),  # JSON
+)
+_STATUS = Table(  # of a search that runs, for who looks on; nothing is decided by it
+    "autokd_status",
+    _EVENTS.metadata,
+    Column("study", String(255), primary_key=True),
+    Column("at", Float, nullable=False),  # seconds since 1970
     Column("record", Text, nullable=False),  # JSON
 )
 
@@ -61,15 +83,29 @@ class Entry:
         return self.result is not None and self.result.state != "stopped"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A trial of which nothing more will come, and when that was."""
+
+    result: TrialResult
+    clock: float  # seconds that the search had been driven for
+    epochs: int  # that had been trained in all
+
+
 class Ledger:
     """Events of one study. A second driver of it, wherever it runs, is refused at its first event."""
+
+    clock: float  # seconds that the search has been driven for; whoever drives sets it
+    epochs: int  # trained so far: trials' own, and those of each assistant once
+    ended: list[Ended]  # in the order in which it came
 
     def __init__(self, url: str, study: str) -> None:
         """`url` is SQLAlchemy's: sqlite:///PATH, postgresql+psycopg://…"""
         self._study = study
         self._shown = _shown(url)
         self._entries: list[Entry] = []
-        self._ended: list[int] = []
+        self._assistants: set[str] = set()
+        self.clock, self.epochs, self.ended = 0.0, 0, []
         self._notes: dict[str, Any] = {}
         try:
             self._engine = create_engine(url, pool_pre_ping=True)
@@ -80,7 +116,8 @@ class Ledger:
                 f"{self._shown}: the ledger can't be opened: {str(error).splitlines()[0]}"
             ) from None
         self._place = len(events)
-        for kind, trial, record in events:
+        for kind, trial, clock, record in events:
+            self.clock = clock
             self._apply(kind, trial, json.loads(record))
 
     @property
@@ -92,12 +129,6 @@ class Ledger:
     def entries(self) -> Sequence[Entry]:
         """Every trial in the order of its number."""
         return self._entries
-
-    @property
-    def ended(self) -> list[TrialResult]:
-        """What came of trials of which nothing more will come, in the order in which it came."""
-        results = [self._entries[number].result for number in self._ended]
-        return [result for result in results if result is not None]
 
     def note(self, name: str, value: Any) -> None:
         """`value` is what JSON holds."""
@@ -124,6 +155,13 @@ class Ledger:
         """Write down that a worker died with a trial."""
         self._write("death", number, {})
         return self._entries[number]
+
+    def show(self, status: Mapping[str, Any]) -> None:
+        """Let others see how far the search is. Best effort: the next one may succeed."""
+        row = {"study": self._study, "at": time.time(), "record": json.dumps(status)}
+        with suppress(SQLAlchemyError), self._engine.begin() as connection:
+            connection.execute(delete(_STATUS).where(_STATUS.c.study == self._study))
+            connection.execute(insert(_STATUS).values(**row))
 
     def close(self) -> None:
         self._engine.dispose()
@@ -160,9 +198,20 @@ class Ledger:
             self._entries[trial] = replace(entry, deaths=entry.deaths + 1)
             return
         result = TrialResult.from_dict(record, candidate=entry.proposal.candidate)
-        self._entries[trial] = replace(entry, results=(*entry.results, result), deaths=0)
-        if self._entries[trial].is_closed:
-            self._ended.append(trial)
+        self._count(entry, result)
+        self._entries[trial] = entry = replace(entry, results=(*entry.results, result), deaths=0)
+        if entry.is_closed:
+            self.ended.append(Ended(result=result, clock=self.clock, epochs=self.epochs))
+
+    def _count(self, entry: Entry, result: TrialResult) -> None:
+        before = len(entry.result.history) if entry.result else 0
+        self.epochs += len(result.history) - before
+        if not before and result.history:
+            stages = entry.proposal.candidate.assistants
+            for place, stage in enumerate(stages):
+                name = content_hash([each.identity() for each in stages[: place + 1]])
+                self.epochs += 0 if name in self._assistants else stage.training.epochs
+                self._assistants.add(name)
 
     @retry(
         retry=retry_if_exception(lambda error: _server_is_away(error)),
@@ -171,17 +220,23 @@ class Ledger:
         reraise=True,
     )
     def _insert(self, kind: str, trial: int | None, text: str) -> None:
-        event = {"study": self._study, "place": self._place, "kind": kind, "trial": trial}
+        event = {
+            "study": self._study,
+            "place": self._place,
+            "kind": kind,
+            "trial": trial,
+            "clock": self.clock,
+        }
         try:
             with self._engine.begin() as connection:
                 connection.execute(insert(_EVENTS).values(**event, record=text))
         except IntegrityError:  # ours, if the server went away between commit and answer
-            if self._read(self._place) != [(kind, trial, text)]:
+            if self._read(self._place) != [(kind, trial, self.clock, text)]:
                 raise
 
     def _read(self, first: int = 0) -> list[Any]:
-        """(kind, trial, record) of each event from a place on."""
-        events = select(_EVENTS.c.kind, _EVENTS.c.trial, _EVENTS.c.record)
+        """(kind, trial, clock, record) of each event from a place on."""
+        events = select(_EVENTS.c.kind, _EVENTS.c.trial, _EVENTS.c.clock, _EVENTS.c.record)
         own = (_EVENTS.c.study == self._study) & (_EVENTS.c.place >= first)
         with self._engine.connect() as connection:
             return [
@@ -193,6 +248,26 @@ class Ledger:
 def ledger_url(given: str | None, folder: Path) -> str:
     """The given database, or else a SQLite file in the folder."""
     return given or f"sqlite:///{folder / 'ledger.db'}"
+
+
+def read_status(url: str, study: str | None) -> tuple[str, float, dict[str, Any]]:
+    """Name, time in seconds since 1970 and status of a study, or of the one that was active last."""
+    shown = _shown(url)
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            rows = connection.execute(select(_STATUS).order_by(_STATUS.c.at.desc())).all()
+    except SQLAlchemyError:
+        rows = []
+    finally:
+        engine.dispose()
+    found = [row for row in rows if study in (None, row.study)]
+    if not found:
+        known = f"; known: {', '.join(row.study for row in rows)}" if rows else ""
+        raise ConfigError(
+            f"{shown}: no search {study or ''} has run here{known}".replace("  ", " ")
+        )
+    return found[0].study, found[0].at, json.loads(found[0].record)
 
 
 def _server_is_away(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,12 +16,25 @@ GROWTH = 1e-3  # of the hypervolume, relative; less than that is standing still
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A trial that a worker has."""
+
+    number: int
+    student: str
+    stages: str
+    epochs: int  # done when the worker got it
+    until: int  # epochs after which it gives it back
+    total: int
+    val_accuracy: float | None  # at its last pause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """The state of a search after something has come of a trial."""
 
     results: tuple[TrialResult, ...]  # the latest of every trial
     latest: TrialResult | None  # the one that came last; None: none in this run yet
-    running: tuple[int, ...]  # trials that workers have
+    running: tuple[Running, ...]
     front: tuple[TrialResult, ...]  # most accurate first
     hypervolume: float  # 0..1
     target: int  # trials that are to be begun
@@ -29,8 +43,10 @@ class Progress:
     begun_before: int  # trials that an earlier run had begun
     time_limit: float | None  # seconds
 
-    def count(self, *states: str) -> int:
-        return sum(result.state in states for result in self.results)
+    @property
+    def counts(self) -> dict[str, int]:
+        """Trials by state."""
+        return dict(Counter(result.state for result in self.results))
 
     @property
     def trained(self) -> int:

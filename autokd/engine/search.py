@@ -22,6 +22,7 @@ from autokd.engine.place import CACHE, make_writable, only_driver
 from autokd.engine.progress import Progress
 from autokd.engine.proposer import Proposer
 from autokd.engine.scale import Scale
+from autokd.engine.status import Board
 from autokd.engine.strategies import make_strategy
 from autokd.engine.survey import Survey, survey
 from autokd.engine.versions import git_commit, versions
@@ -82,6 +83,12 @@ def run_search(
         scale = Scale(objectives=info.objectives, teacher=info.teacher, classes=task.classes)
         strategy = make_strategy(config.search, scale, epochs=space.most_epochs)
 
+        board = Board(book)
+
+        def show(progress: Progress) -> None:
+            board.write(progress)
+            observe(progress)
+
         def mirror(result: TrialResult) -> None:
             if result.folder and Path(result.folder).is_dir():
                 write_candidate_file(result, info)
@@ -105,7 +112,7 @@ def run_search(
             seed=config.seed,
             folder=folder,
             mirror=mirror,
-            observe=observe,
+            observe=show,
         )
         executor: Executor = InProcess(task)
         if config.search.workers > 1:
@@ -117,6 +124,7 @@ def run_search(
             reason, interrupted = "interrupted; the same command goes on", True
         finally:
             executor.close()
+        board.write(driver.progress(), ended=reason)
         return finish(
             info,
             task,
