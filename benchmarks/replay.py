@@ -14,7 +14,7 @@ import json
 import statistics
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class Table:
     costs: tuple[Cost, ...]
     curves: tuple[tuple[float, ...], ...]
 
-    @property
+    @cached_property
     def place(self) -> dict[str, int]:
         return {candidate.hash: i for i, candidate in enumerate(self.candidates)}
 
@@ -98,15 +98,27 @@ class FromTable(Proposer):
             view.sampler = optuna.samplers.TPESampler(seed=seed)
         trial = view.ask()
         self.table.space.sample(suggest_from(trial), lambda student, count: ())
-        known = self.table.place
-        left = [i for i, c in enumerate(self.table.candidates) if c.hash not in tried]
+        left = [i for name, i in self.table.place.items() if name not in tried]
         wanted = self.table.features(trial.params)
         nearest = min(left, key=lambda i: float(((self.features[i] - wanted) ** 2).sum()))
-        assert known
         proposal = Proposal(
             candidate=self.table.candidates[nearest], params=self.table.params[nearest]
         )
         return proposal, self.table.costs[nearest]
+
+
+def controls(table: Table) -> list[Proposal]:
+    """The cheapest and the dearest recorded candidate that are nearest to the centre of the space, as a search begins."""
+    middle = table.features({})
+    found = []
+    for name, pick in (("large", max), ("small", min)):
+        end = pick(cost.macs for cost in table.costs)
+        those = [i for i, cost in enumerate(table.costs) if cost.macs == end]
+        i = min(those, key=lambda i: float(((table.features(table.params[i]) - middle) ** 2).sum()))
+        found.append(
+            Proposal(candidate=table.candidates[i], params=table.params[i], control=name)
+        )
+    return found
 
 
 class Lookup:
@@ -155,7 +167,7 @@ def run(path: Path, strategy: str, changes: dict[str, Any], seed: int, epochs: i
             "trials": len(table.candidates) - 1,
             "epochs": epochs,
         }
-        | {k: v for k, v in changes.items() if k != "random_share"}
+        | {k: v for k, v in changes.items() if k not in ("random_share", "no_controls")}
     )
     scale = Scale(objectives=limits.objectives, teacher=table.teacher, classes=table.classes)
     how = make_strategy(limits, scale, epochs=table.space.most_epochs)
@@ -179,7 +191,7 @@ def run(path: Path, strategy: str, changes: dict[str, Any], seed: int, epochs: i
         ledger=Ledger("sqlite://", "replay"),
         proposer=proposer,
         strategy=how,
-        controls=[],
+        controls=[] if plain or changes.get("no_controls") else controls(table),
         limits=limits,
         seed=seed,
         folder=Path("nowhere"),
@@ -190,12 +202,17 @@ def run(path: Path, strategy: str, changes: dict[str, Any], seed: int, epochs: i
     return seen
 
 
-def reached(seen: list[tuple[int, float]], goal: float) -> float:
-    return next((epochs for epochs, volume in seen if volume >= goal), float("inf"))
-
-
 def at(seen: list[tuple[int, float]], epochs: float) -> float:
     return max((volume for spent, volume in seen if spent <= epochs), default=0.0)
+
+
+def median_at(runs: list[list[tuple[int, float]]], epochs: float) -> float:
+    return statistics.median(at(seen, epochs) for seen in runs)
+
+
+def reached(runs: list[list[tuple[int, float]]], goal: float, total: int) -> float:
+    """Epochs after which the median run is as good."""
+    return next((e for e in range(1, total + 1) if median_at(runs, e) >= goal), float("inf"))
 
 
 def main() -> None:
@@ -228,14 +245,14 @@ def main() -> None:
         }
         found = {name: [future.result() for future in each] for name, each in futures.items()}
     best = at(run(options.curves, "random", {"trials": len(table.candidates)}, 0, 10**9), 10**9)
-    goals = {name: statistics.median(at(seen, total) for seen in found[name]) for name in ("random", "plain")}
+    goals = {name: median_at(found[name], total) for name in ("random", "plain")}
     print(f"{len(table.candidates)} curves, {options.seeds} seeds, {total} epochs each; hypervolume of all curves {best:.4f}")
     marks = [total * share for share in (0.1, 0.2, 0.33, 0.5, 1.0)]
     print("median hypervolume (share of all curves') after epochs, and epochs to the final one of random and plain TPE")
     print("| strategy | " + " | ".join(f"{mark:.0f}" for mark in marks) + " | to random's | to plain's |")
     for name, runs in found.items():
-        shares = [statistics.median(at(seen, mark) for seen in runs) / best for mark in marks]
-        to = [statistics.median(reached(seen, goal) for seen in runs) for goal in goals.values()]
+        shares = [median_at(runs, mark) / best for mark in marks]
+        to = [reached(runs, goal, total) for goal in goals.values()]
         print(f"| {name} | " + " | ".join(f"{s:.3f}" for s in shares) + " | " + " | ".join(f"{t:.0f} ({t / total:.2f})" for t in to) + " |")
 
 
