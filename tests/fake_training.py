@@ -124,6 +124,7 @@ def make_driver(
             budget=budget,
             scale=SCALE,
             rungs=strategy.rungs,
+            sampler=strategy.sampler,
             random_share=strategy.random_share,
             resamples=resamples,
         ),

@@ -45,7 +45,7 @@ DOORS = {
     "rich": {"cli", "console"},
     "torchvision": {"data"},
     "pydantic": {"config", "parameters"},
-    "sklearn": {"data"},
+    "sklearn": {"data", "engine"},
     "matplotlib": {"fairness"},
     "jinja2": {"fairness"},
     "captum": {"generalisation"},

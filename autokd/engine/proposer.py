@@ -1,4 +1,4 @@
-"""What to try next: TPE on the highest rung that tells enough, a share at random, nothing over budget if it can be helped."""
+"""What to try next, by the highest rung that tells enough; a share at random, nothing over budget if it can be helped."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from autokd.engine.halving import at_rung
+from autokd.engine.forest import Drawn, emptiest, most_promising
+from autokd.engine.halving import at_rung, ranked
 from autokd.engine.ledger import Entry, Proposal
 from autokd.engine.scale import Scale
 from autokd.errors import AutoKDError
-from autokd.records import Budget, Candidate, Cost, StudentSpec
+from autokd.records import Budget, Candidate, Cost, StudentSpec, TrialResult
 from autokd.space import Suggest
 
 STARTUP_TRIALS = 10  # random ones before TPE has a say, counted with all that it sees
 ENOUGH = 12  # results that a rung needs for a model of its own
+
+DRAWN = 12  # architectures that a forest chooses among,
+SETTINGS = 4  # with so many ways to train each
+FEW = 4  # architectures that a random proposal is the least crowded of
+PARENTS = 8  # best trials, near which every other architecture is drawn
+KEPT = 0.7  # chance of each of a parent's parameters to be handed on
 
 Sample = Callable[[Suggest], Candidate]
 
@@ -37,16 +44,80 @@ class Proposer:
     budget: Budget
     scale: Scale
     rungs: int
-    random_share: float
-    resamples: int  # further proposals when one is over budget
+    sampler: str  # forest, tpe or random
+    random_share: float  # of proposals; they keep a model from settling too early
+    resamples: int  # further tries when all that was drawn is over budget
 
     def propose(
         self, entries: Sequence[Entry], tried: Collection[str], *, seed: int
     ) -> tuple[Proposal, Cost | AutoKDError]:
         """A candidate and its exact cost, or why that can't be had; `tried` are hashes of candidates.
 
-        Over budget, or not to be built, only if `resamples` further proposals were so too.
+        Over budget, or not to be built, only if `resamples` further tries came to nothing else.
         """
+        if self.sampler == "forest":
+            return self._ask_forest(entries, tried, seed)
+        return self._ask_optuna(entries, tried, seed)
+
+    def _ask_forest(
+        self, entries: Sequence[Entry], tried: Collection[str], seed: int
+    ) -> tuple[Proposal, Cost | AutoKDError]:
+        rng = np.random.default_rng(seed)
+        rung = self._rung(entries)
+        seen = [
+            (_drawn(entry, result), result) for entry in entries if (result := at_rung(entry, rung))
+        ]
+        informed = rng.random() >= self.random_share and len(seen) >= STARTUP_TRIALS
+        parents = ranked([e for e in entries if at_rung(e, rung)], rung, self.scale, most=PARENTS)
+        for _ in range(self.resamples + 1):
+            drawn = self._draw(parents if informed else [], rng, count=DRAWN if informed else FEW)
+            pool = [
+                Drawn(candidate=each.candidate, params=each.params, cost=cost)
+                for each, cost in drawn
+                if isinstance(cost, Cost) and self.budget.admits(cost)
+                if each.candidate.hash not in tried
+            ]
+            if pool:
+                break
+        else:
+            return drawn[0]
+        if informed:
+            running = [
+                Drawn(candidate=e.proposal.candidate, params=e.proposal.params, cost=cost)
+                for e in entries
+                if e.result is None
+                if isinstance(cost := self.cost_or_error(e.proposal.candidate.student), Cost)
+            ]
+            chosen = most_promising(
+                pool, seen, running, distributions=self.distributions, scale=self.scale, seed=seed
+            )
+        else:
+            chosen = emptiest(pool, [e.result.cost for e in entries if e.result and e.result.cost])
+        best = pool[chosen]
+        return Proposal(candidate=best.candidate, params=best.params), best.cost
+
+    def _draw(
+        self, parents: Sequence[Entry], rng: np.random.Generator, *, count: int
+    ) -> list[tuple[Proposal, Cost | AutoKDError]]:
+        """So many architectures with some settings each: anywhere, or every other time near one of the parents."""
+        drawn = []
+        for place in range(count):
+            parent: Mapping[str, Any] = {}
+            if parents and place % 2:
+                parent = parents[rng.integers(len(parents))].proposal.params
+            near = {name: value for name, value in parent.items() if rng.random() < KEPT}
+            architecture: dict[str, Any] = {}
+            for _ in range(SETTINGS if parents else 1):
+                params: dict[str, Any] = {}
+                candidate = self.sample(suggest_by(rng, near | architecture, params))
+                architecture = {k: v for k, v in params.items() if k.startswith("students.")}
+                cost = self.cost_or_error(candidate.student)
+                drawn.append((Proposal(candidate=candidate, params=params), cost))
+        return drawn
+
+    def _ask_optuna(
+        self, entries: Sequence[Entry], tried: Collection[str], seed: int
+    ) -> tuple[Proposal, Cost | AutoKDError]:
         view = self._view(entries, seed)
         for attempt in range(self.resamples + 1):
             trial = view.ask()
@@ -55,10 +126,9 @@ class Proposer:
             fits = isinstance(cost, Cost) and self.budget.admits(cost)
             if (fits and candidate.hash not in tried) or attempt == self.resamples:
                 break
-            for name, excess in (
-                self.budget.excess(cost) if isinstance(cost, Cost) else {}
-            ).items():
-                trial.set_constraint(name, excess)
+            excess = self.budget.excess(cost) if isinstance(cost, Cost) else {}
+            for name, over in excess.items():
+                trial.set_constraint(name, over)
             view.tell(trial, state=TrialState.PRUNED if isinstance(cost, Cost) else TrialState.FAIL)
         return Proposal(candidate=candidate, params=trial.params), cost
 
@@ -71,7 +141,9 @@ class Proposer:
     def _view(self, entries: Sequence[Entry], seed: int) -> optuna.Study:
         """One rung of the ledger as the sampler is to see it: every objective small and of about one size."""
         sampler: optuna.samplers.BaseSampler
-        is_random = np.random.default_rng(seed).random() < self.random_share
+        is_random = (
+            self.sampler == "random" or np.random.default_rng(seed).random() < self.random_share
+        )
         if is_random:
             sampler = optuna.samplers.RandomSampler(seed=seed)
         else:
@@ -130,3 +202,40 @@ def suggest_from(trial: optuna.Trial) -> Suggest:
         return ask(name, distribution.low, distribution.high, **options)
 
     return suggest
+
+
+def suggest_by(
+    rng: np.random.Generator, fixed: Mapping[str, Any], params: dict[str, Any]
+) -> Suggest:
+    """Draw values evenly where none is fixed, and remember all of them in `params`."""
+
+    def suggest(name: str, distribution: Any) -> Any:
+        if name not in params:
+            params[name] = fixed[name] if name in fixed else _draw_value(distribution, rng)
+        return params[name]
+
+    return suggest
+
+
+def _draw_value(distribution: Any, rng: np.random.Generator) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[rng.integers(len(distribution.choices))]
+    low, high, step = distribution.low, distribution.high, distribution.step
+    if distribution.log:
+        edges = (
+            (low - 0.5, high + 0.5) if isinstance(distribution, IntDistribution) else (low, high)
+        )
+        value = float(np.exp(rng.uniform(*np.log(edges))))
+    elif step is not None:
+        value = low + step * int(rng.integers(round((high - low) / step) + 1))
+    else:
+        value = float(rng.uniform(low, high))
+    if isinstance(distribution, IntDistribution):
+        return int(min(high, max(low, round(value))))
+    return float(min(high, max(low, value)))
+
+
+def _drawn(entry: Entry, result: TrialResult) -> Drawn:
+    assert result.cost is not None
+    proposal = entry.proposal
+    return Drawn(candidate=proposal.candidate, params=proposal.params, cost=result.cost)

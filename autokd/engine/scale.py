@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autokd.pareto import Points
-from autokd.records import ACCURACIES, TeacherInfo, TrialResult
+from autokd.records import ACCURACIES, Cost, TeacherInfo, TrialResult
 
 DECADES = 4  # of cost below the teacher's that count
 
@@ -29,6 +29,11 @@ class Scale:
         rows = [[self._distance(result, name) for name in self.objectives] for result in results]
         return np.array(rows, dtype=np.float64).reshape(len(results), len(self.objectives))
 
+    def known_points(self, costs: Sequence[Cost]) -> Points:
+        """(N, M) of students that are not trained yet: NaN where training alone, or measuring, tells."""
+        known = [[self._of_cost(cost, name) for name in self.objectives] for cost in costs]
+        return np.array(known, dtype=np.float64).reshape(len(costs), len(self.objectives))
+
     @property
     def reference(self) -> list[float]:
         return [1.0] * len(self.objectives)
@@ -37,5 +42,12 @@ class Scale:
         value = result.objective(name)
         if name in ACCURACIES:
             return (1 - value) / (1 - 1 / self.classes)
+        return self._share(value, name)
+
+    def _of_cost(self, cost: Cost, name: str) -> float:
+        value = None if name in ACCURACIES else getattr(cost, name)
+        return math.nan if value is None else self._share(value, name)
+
+    def _share(self, value: float, name: str) -> float:
         own = getattr(self.teacher.cost, name)
         return max(0.0, 1 + math.log10(max(value, 1e-9) / own) / DECADES)

@@ -103,6 +103,7 @@ def run_search(
                 budget=budget,
                 scale=scale,
                 rungs=strategy.rungs,
+                sampler=strategy.sampler,
                 random_share=strategy.random_share,
                 resamples=config.search.resamples,
             ),

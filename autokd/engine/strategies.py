@@ -30,6 +30,10 @@ class Strategy(Protocol):
         """Of proposals; they keep a model from settling too early."""
 
     @property
+    def sampler(self) -> str:
+        """Where the others come from: forest, tpe or random."""
+
+    @property
     def rungs(self) -> int:
         """How many there are; the last is a trial's end."""
 
@@ -49,6 +53,7 @@ class Halving:
     rungs: int
     reduction: float
     scale: Scale
+    sampler: str = "forest"
     random_share: float = 1 / 3
 
     def pauses(self, epochs: int) -> tuple[int, ...]:
@@ -71,6 +76,7 @@ class OneEpoch:
     """One epoch for every trial, and then the best of all to their end. Egele et al. (2023, arXiv 2307.15422)."""
 
     scale: Scale
+    sampler: str = "tpe"
     random_share: float = 1 / 3
     rungs: int = 2
 
@@ -98,14 +104,16 @@ def _halving(config: SearchConfig, scale: Scale, epochs: int) -> Strategy:
     return Halving(rungs=rungs, reduction=config.reduction, scale=scale)
 
 
-def _full_length(config: SearchConfig, scale: Scale, *, random_share: float) -> Strategy:
+def _full_length(config: SearchConfig, scale: Scale, *, sampler: str) -> Strategy:
     """Every trial is trained to its end: halving with one rung."""
-    return Halving(rungs=1, reduction=config.reduction, scale=scale, random_share=random_share)
+    return Halving(
+        rungs=1, reduction=config.reduction, scale=scale, sampler=sampler, random_share=0.0
+    )
 
 
 STRATEGIES: Mapping[str, Callable[[SearchConfig, Scale, int], Strategy]] = {
     "halving": _halving,
-    "full": lambda config, scale, _: _full_length(config, scale, random_share=0.0),
-    "random": lambda config, scale, _: _full_length(config, scale, random_share=1.0),
+    "full": lambda config, scale, _: _full_length(config, scale, sampler="tpe"),
+    "random": lambda config, scale, _: _full_length(config, scale, sampler="random"),
     "one-epoch": lambda _config, scale, _epochs: OneEpoch(scale=scale),
 }
