@@ -22,11 +22,11 @@ import numpy as np
 import optuna
 from optuna.distributions import CategoricalDistribution
 
-from autokd.config import Config, parse_config
+from autokd.config import Config, SearchConfig, parse_config
 from autokd.engine.driver import Driver
 from autokd.engine.executors import Work
 from autokd.engine.ledger import Ledger, Proposal
-from autokd.engine.proposer import Proposer, suggest_from
+from autokd.engine.proposer import DRAWN, FEW, SETTINGS, Proposer, suggest_from
 from autokd.engine.scale import Scale
 from autokd.engine.strategies import make_strategy
 from autokd.records import Budget, Candidate, Cost, Epoch, TeacherInfo, TrialResult
@@ -47,6 +47,12 @@ class Table:
     curves: tuple[tuple[float, ...], ...]
 
     @cached_property
+    def cost_of(self) -> dict[str, Cost]:
+        return {
+            c.student.describe(): cost for c, cost in zip(self.candidates, self.costs, strict=True)
+        }
+
+    @cached_property
     def place(self) -> dict[str, int]:
         return {candidate.hash: i for i, candidate in enumerate(self.candidates)}
 
@@ -59,7 +65,9 @@ class Table:
                 parts += [c * (2.0 if name == "students.model" else 0.7) for c in corner]
             else:
                 low, high = float(distribution.low), float(distribution.high)
-                value = float(params.get(name, (low * high) ** 0.5 if distribution.log else (low + high) / 2))
+                value = float(
+                    params.get(name, (low * high) ** 0.5 if distribution.log else (low + high) / 2)
+                )
                 f = np.log if distribution.log else float
                 parts.append((f(value) - f(low)) / (f(high) - f(low)))
         return np.array(parts)
@@ -86,25 +94,44 @@ def load(path: Path) -> Table:
 
 @dataclass(frozen=True, kw_only=True)
 class FromTable(Proposer):
-    """Proposes the recorded candidate that is nearest to what the proposer would have."""
+    """Proposes recorded candidates: TPE's is the one that is nearest to what it would have had."""
 
     table: Table
     features: np.ndarray  # (N, F)
     plain: bool = False  # Optuna's own defaults, as a script would have them
+    pool: int = DRAWN * SETTINGS
 
-    def propose(self, entries, tried, *, seed):
+    def _ask_forest(self, entries, tried, seed):
+        """The search's own, which sees no more of the table than it would have drawn."""
+        rng = np.random.default_rng(seed)
+        left = [i for name, i in self.table.place.items() if name not in tried]
+        some = rng.permutation(left)[: self.pool].tolist()
+        few = rng.permutation(left)[:FEW].tolist()
+
+        def draw(_parents, _rng, *, count):
+            return [
+                (self._proposal(i), self.table.costs[i]) for i in (few if count == FEW else some)
+            ]
+
+        object.__setattr__(self, "_draw", draw)
+        return super()._ask_forest(entries, tried, seed)
+
+    def _ask_optuna(self, entries, tried, seed):
         view = self._view(entries, seed)
-        if self.plain and not isinstance(view.sampler, optuna.samplers.RandomSampler):
+        if self.plain:
             view.sampler = optuna.samplers.TPESampler(seed=seed)
         trial = view.ask()
-        self.table.space.sample(suggest_from(trial), lambda student, count: ())
+        self.table.space.sample(suggest_from(trial), lambda _student, _count: ())
         left = [i for name, i in self.table.place.items() if name not in tried]
         wanted = self.table.features(trial.params)
         nearest = min(left, key=lambda i: float(((self.features[i] - wanted) ** 2).sum()))
-        proposal = Proposal(
-            candidate=self.table.candidates[nearest], params=self.table.params[nearest]
-        )
-        return proposal, self.table.costs[nearest]
+        return self._proposal(nearest), self.table.costs[nearest]
+
+    def _proposal(self, i: int) -> Proposal:
+        return Proposal(candidate=self.table.candidates[i], params=self.table.params[i])
+
+    def cost_or_error(self, spec):
+        return self.table.cost_of[spec.describe()]
 
 
 def controls(table: Table) -> list[Proposal]:
@@ -115,9 +142,7 @@ def controls(table: Table) -> list[Proposal]:
         end = pick(cost.macs for cost in table.costs)
         those = [i for i, cost in enumerate(table.costs) if cost.macs == end]
         i = min(those, key=lambda i: float(((table.features(table.params[i]) - middle) ** 2).sum()))
-        found.append(
-            Proposal(candidate=table.candidates[i], params=table.params[i], control=name)
-        )
+        found.append(Proposal(candidate=table.candidates[i], params=table.params[i], control=name))
     return found
 
 
@@ -167,20 +192,21 @@ def run(path: Path, strategy: str, changes: dict[str, Any], seed: int, epochs: i
             "trials": len(table.candidates) - 1,
             "epochs": epochs,
         }
-        | {k: v for k, v in changes.items() if k not in ("random_share", "no_controls")}
+        | {k: v for k, v in changes.items() if k in SearchConfig.model_fields}
     )
     scale = Scale(objectives=limits.objectives, teacher=table.teacher, classes=table.classes)
     how = make_strategy(limits, scale, epochs=table.space.most_epochs)
-    if "random_share" in changes:
-        how = replace(how, random_share=changes["random_share"])
+    own = {key: changes[key] for key in ("random_share", "sampler") if key in changes}
+    how = replace(how, **own)
     seen: list[tuple[int, float]] = []
     proposer = FromTable(
         sample=lambda suggest: table.space.sample(suggest),
-        exact_cost=lambda spec: table.costs[0],
+        exact_cost=lambda _spec: table.costs[0],
         distributions=table.space.distributions,
         budget=Budget(),
         scale=scale,
         rungs=how.rungs,
+        sampler=how.sampler,
         random_share=how.random_share,
         resamples=0,
         table=table,
@@ -234,7 +260,10 @@ def main() -> None:
         cases[text] = (name, {k: json.loads(v) for k, v in (pair.split("=") for pair in pairs)})
     if "one-epoch" in cases:  # as many trials as its epochs buy
         share = 1 + (table.space.most_epochs - 1) / 9
-        cases["one-epoch"] = ("one-epoch", {"trials": min(len(table.candidates) - 1, int(total / share))})
+        cases["one-epoch"] = (
+            "one-epoch",
+            {"trials": min(len(table.candidates) - 1, int(total / share))},
+        )
     with ProcessPoolExecutor(options.workers) as pool:
         futures = {
             name: [
@@ -246,14 +275,28 @@ def main() -> None:
         found = {name: [future.result() for future in each] for name, each in futures.items()}
     best = at(run(options.curves, "random", {"trials": len(table.candidates)}, 0, 10**9), 10**9)
     goals = {name: median_at(found[name], total) for name in ("random", "plain")}
-    print(f"{len(table.candidates)} curves, {options.seeds} seeds, {total} epochs each; hypervolume of all curves {best:.4f}")
+    print(
+        f"{len(table.candidates)} curves, {options.seeds} seeds, {total} epochs each; hypervolume of all curves {best:.4f}"
+    )
     marks = [total * share for share in (0.1, 0.2, 0.33, 0.5, 1.0)]
-    print("median hypervolume (share of all curves') after epochs, and epochs to the final one of random and plain TPE")
-    print("| strategy | " + " | ".join(f"{mark:.0f}" for mark in marks) + " | to random's | to plain's |")
+    print(
+        "median hypervolume (share of all curves') after epochs, and epochs to the final one of random and plain TPE"
+    )
+    print(
+        "| strategy | "
+        + " | ".join(f"{mark:.0f}" for mark in marks)
+        + " | to random's | to plain's |"
+    )
     for name, runs in found.items():
         shares = [median_at(runs, mark) / best for mark in marks]
         to = [reached(runs, goal, total) for goal in goals.values()]
-        print(f"| {name} | " + " | ".join(f"{s:.3f}" for s in shares) + " | " + " | ".join(f"{t:.0f} ({t / total:.2f})" for t in to) + " |")
+        print(
+            f"| {name} | "
+            + " | ".join(f"{s:.3f}" for s in shares)
+            + " | "
+            + " | ".join(f"{t:.0f} ({t / total:.2f})" for t in to)
+            + " |"
+        )
 
 
 if __name__ == "__main__":

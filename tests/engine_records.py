@@ -102,8 +102,8 @@ def rejected(proposal: Proposal, number: int, budget: Budget) -> TrialResult:
     return replace(done, state="rejected", val={}, reason="over budget")
 
 
-def entry_of(proposal: Proposal, number: int, result: TrialResult | None) -> Entry:
-    return Entry(number=number, proposal=proposal, result=result)
+def entry_of(proposal: Proposal, number: int, *results: TrialResult | None) -> Entry:
+    return Entry(number=number, proposal=proposal, results=tuple(r for r in results if r))
 
 
 def candidate_of(width: int, depth: int = 1) -> Candidate:
@@ -119,6 +119,6 @@ def result_of(
     number: int, *, width: int = 8, accuracy: float = 0.5, state: str = "complete", **changes
 ) -> TrialResult:
     """A trial's result without the proposal that led to it."""
-    proposal = Proposal(candidate=candidate_of(width), params={}, distributions={})
+    proposal = Proposal(candidate=candidate_of(width), params={})
     done = complete(proposal, number, accuracy=accuracy)
     return replace(done, state=state, **changes)

@@ -13,11 +13,11 @@ from filelock import FileLock
 
 from autokd.config import Config, override_config, parse_config
 from autokd.engine.candidate_file import parse_candidate_file
-from autokd.engine.search import run_search
 from autokd.engine.ledger import Ledger, ledger_url
 from autokd.engine.place import CACHE, make_writable
 from autokd.engine.progress import Progress
 from autokd.engine.rerun import rerun
+from autokd.engine.search import run_search
 from autokd.errors import ConfigError, DataError, StorageError
 from autokd.records import TrialResult
 from autokd.tracking.read import read_study

@@ -8,37 +8,58 @@ import pytest
 from engine_records import (
     OBJECTIVES,
     SPACE,
+    TEACHER_INFO,
     complete,
     entry_of,
     made_up_cost,
     rejected,
 )
 
-from autokd.engine.proposer import propose
+from autokd.engine.proposer import Proposer
+from autokd.engine.scale import Scale
 from autokd.errors import ConfigError
 from autokd.records import Budget, Cost
 from autokd.trial import trial_seed
 
 
-def ask(entries, *, seed=0, budget=None, cost=made_up_cost, resamples=4):
-    return propose(
-        entries,
-        SPACE.sample,
-        cost,
+@pytest.fixture(scope="module", params=["forest", "tpe"])
+def sampler(request):
+    return request.param
+
+
+def ask(
+    entries,
+    sampler,
+    *,
+    seed=0,
+    budget=None,
+    cost=made_up_cost,
+    resamples=4,
+    random_share=1 / 3,
+    rungs=1,
+):
+    proposer = Proposer(
+        sample=SPACE.sample,
+        exact_cost=cost,
+        distributions=SPACE.distributions,
         budget=budget or Budget(),
-        objectives=OBJECTIVES,
-        seed=seed,
+        scale=Scale(objectives=OBJECTIVES, teacher=TEACHER_INFO, classes=10),
+        rungs=rungs,
+        sampler=sampler,
+        random_share=random_share,
         resamples=resamples,
     )
+    tried = {entry.proposal.candidate.hash for entry in entries}
+    return proposer.propose(entries, tried, seed=seed)
 
 
-def search(count: int, *, budget: Budget | None = None, resamples: int = 4):
+def search(count: int, sampler, *, budget: Budget | None = None, resamples: int = 4):
     """A ledger as a search with made-up trials would fill it."""
     budget = budget or Budget()
     entries = []
     for number in range(count):
         proposal, cost = ask(
-            entries, seed=trial_seed(0, number), budget=budget, resamples=resamples
+            entries, sampler, seed=trial_seed(0, number), budget=budget, resamples=resamples
         )
         assert isinstance(cost, Cost)
         close = complete if budget.admits(cost) else rejected
@@ -47,45 +68,49 @@ def search(count: int, *, budget: Budget | None = None, resamples: int = 4):
 
 
 @pytest.fixture(scope="module")
-def ledger():
-    return search(16)
+def ledger(sampler):
+    return search(16, sampler)
 
 
-def test_the_same_ledger_and_seed_give_the_same_proposal(ledger):
+def test_the_same_ledger_and_seed_give_the_same_proposal(ledger, sampler):
     for seed in range(6):  # some at random, some by the sampler that learns
-        first, _ = ask(ledger, seed=seed)
-        again, _ = ask(ledger, seed=seed)
+        first, _ = ask(ledger, sampler, seed=seed)
+        again, _ = ask(ledger, sampler, seed=seed)
         assert first == again
 
 
-def test_another_seed_or_ledger_gives_another_proposal(ledger):
-    hashes = {ask(ledger, seed=seed)[0].candidate.hash for seed in range(5)}
+def test_another_seed_or_ledger_gives_another_proposal(ledger, sampler):
+    hashes = {ask(ledger, sampler, seed=seed)[0].candidate.hash for seed in range(5)}
     assert len(hashes) == 5
     # of several seeds, since one third of proposals are random and know no ledger
-    changed = [ask(ledger, seed=s)[0] != ask(ledger[:11], seed=s)[0] for s in range(5)]
+    changed = [
+        ask(ledger, sampler, seed=s)[0] != ask(ledger[:11], sampler, seed=s)[0] for s in range(5)
+    ]
     assert any(changed)
 
 
-def test_a_proposal_holds_the_choices_that_led_to_its_candidate(ledger):
-    proposal, cost = ask(ledger, seed=3)
-    assert proposal.params.keys() == proposal.distributions.keys()
+def test_a_proposal_holds_the_choices_that_led_to_its_candidate(ledger, sampler):
+    proposal, cost = ask(ledger, sampler, seed=3)
+    assert proposal.params.keys() <= SPACE.distributions.keys()
     assert SPACE.sample(lambda name, _: proposal.params[name]) == proposal.candidate
     assert cost == made_up_cost(proposal.candidate.student)
 
 
-def test_a_student_over_budget_is_proposed_only_after_as_many_further_tries_as_allowed():
+def test_tpe_proposes_a_student_over_budget_only_after_as_many_further_tries_as_allowed():
+    sampler = "tpe"
     asked = []
 
     def over(spec):
         asked.append(spec)
         return Cost(macs=10**9, params=1, size_bytes=1)
 
-    _, cost = ask([], budget=Budget(macs=10**6), cost=over, resamples=3)
+    _, cost = ask([], sampler, budget=Budget(macs=10**6), cost=over, resamples=3)
     assert len(asked) == 4
     assert cost == Cost(macs=10**9, params=1, size_bytes=1)
 
 
-def test_the_first_student_within_budget_is_taken():
+def test_the_first_student_of_tpe_within_budget_is_taken():
+    sampler = "tpe"
     budget = Budget(macs=100_000)  # about one in three
     tries = []
 
@@ -93,17 +118,17 @@ def test_the_first_student_within_budget_is_taken():
         tries.append(spec)
         return made_up_cost(spec)
 
-    proposal, cost = ask([], budget=budget, cost=counting, resamples=50)
+    proposal, cost = ask([], sampler, budget=budget, cost=counting, resamples=50)
     assert budget.admits(cost)
     assert proposal.candidate.student == tries[-1]
     assert not any(budget.admits(made_up_cost(spec)) for spec in tries[:-1])
 
 
-def test_a_student_that_cannot_be_built_is_proposed_again_and_its_error_handed_on_at_last():
+def test_a_student_that_cannot_be_built_is_proposed_again_and_its_error_handed_on_at_last(sampler):
     def broken(spec):
         raise ConfigError("too narrow")
 
-    _, cost = ask([], cost=broken, resamples=2)
+    _, cost = ask([], sampler, cost=broken, resamples=2)
     assert isinstance(cost, ConfigError)
     tries = []
 
@@ -111,58 +136,61 @@ def test_a_student_that_cannot_be_built_is_proposed_again_and_its_error_handed_o
         tries.append(spec)
         return broken(spec) if len(tries) == 1 else made_up_cost(spec)
 
-    assert isinstance(ask([], cost=broken_once)[1], Cost)
+    assert isinstance(ask([], sampler, cost=broken_once)[1], Cost)
 
 
-def test_a_candidate_that_has_been_tried_is_not_proposed_again(ledger):
+def test_a_candidate_that_has_been_tried_is_not_proposed_again(ledger, sampler):
     tried = {entry.proposal.candidate.hash for entry in ledger}
     assert len(tried) == len(ledger)
-    repeated, _ = ask(ledger[:3], seed=trial_seed(0, 3))
+    repeated, _ = ask(ledger[:3], sampler, seed=trial_seed(0, 3))
     assert repeated == ledger[3].proposal
 
 
-def test_a_trial_that_is_still_running_counts_for_what_is_proposed_next(ledger):
-    running = [*ledger[:-1], replace(ledger[-1], result=None)]
+def test_a_trial_that_is_still_running_counts_for_what_is_proposed_next(ledger, sampler):
+    running = [*ledger[:-1], replace(ledger[-1], results=())]
     without = ledger[:-1]
-    with_it = [ask(running, seed=seed)[0] for seed in range(8)]
-    assert with_it != [ask(without, seed=seed)[0] for seed in range(8)]
+    with_it = [ask(running, sampler, seed=seed)[0] for seed in range(24)]
+    assert with_it != [ask(without, sampler, seed=seed)[0] for seed in range(24)]
 
 
 def changed_results(entries, **changes):
     return [
-        replace(entry, result=replace(entry.result, **(changes | {"number": entry.number})))
+        replace(entry, results=(replace(entry.result, **(changes | {"number": entry.number})),))
         for entry in entries
     ]
 
 
-def proposals_of(entries):
+def proposals_of(sampler, entries):
     """Of several seeds, since one third of proposals are random and know no ledger."""
-    return [ask(entries, seed=seed)[0] for seed in range(8)]
+    return [ask(entries, sampler, seed=seed)[0] for seed in range(8)]
 
 
-def test_proposals_follow_what_trials_came_to(ledger):
+def test_proposals_follow_what_trials_came_to(ledger, sampler):
     upside_down = [
         replace(
-            entry, result=complete(entry.proposal, i, accuracy=1 - entry.result.val["accuracy"])
+            entry,
+            results=(complete(entry.proposal, i, accuracy=1 - entry.result.val["accuracy"]),),
         )
         for i, entry in enumerate(ledger)
     ]
-    assert proposals_of(upside_down) != proposals_of(ledger)
+    assert proposals_of(sampler, upside_down) != proposals_of(sampler, ledger)
 
 
-def test_proposals_follow_by_how_much_rejected_trials_were_over_budget(ledger):
+def test_proposals_of_tpe_follow_by_how_much_rejected_trials_were_over_budget():
+    sampler, ledger = "tpe", search(16, "tpe")
     over = changed_results(ledger, state="rejected", val={})
     by_size = [
         replace(
-            entry, result=replace(entry.result, excess=Budget(macs=10**5).excess(entry.result.cost))
+            entry,
+            results=(replace(entry.result, excess=Budget(macs=10**5).excess(entry.result.cost)),),
         )
         for entry in over
     ]
     alike = changed_results(over, excess={"macs": 1.0})
-    assert proposals_of(by_size) != proposals_of(alike)
+    assert proposals_of(sampler, by_size) != proposals_of(sampler, alike)
 
 
-def test_a_search_does_not_starve_where_one_student_in_a_hundred_fits():
+def test_a_search_does_not_starve_where_one_student_in_a_hundred_fits(sampler):
     # width 8, depth 1, stem stride 2: one of 72 architectures
     budget = Budget(macs=9_000)
     share = sum(
@@ -172,6 +200,50 @@ def test_a_search_does_not_starve_where_one_student_in_a_hundred_fits():
         for s in (1, 2)
     ) / (12 * 3 * 2)
     assert share < 0.02
-    entries = search(40, budget=budget, resamples=4)
+    entries = search(40, sampler, budget=budget, resamples=4)
     fitting = [entry for entry in entries if entry.result and entry.result.state == "complete"]
     assert len(fitting) >= 10  # of at most 200 tries; at random: about 3
+
+
+def test_a_student_over_budget_is_proposed_by_a_forest_only_when_nothing_else_was_drawn():
+    def over(spec):
+        return Cost(macs=10**9, params=1, size_bytes=1)
+
+    proposal, cost = ask([], "forest", budget=Budget(macs=10**6), cost=over, resamples=3)
+    assert cost == Cost(macs=10**9, params=1, size_bytes=1)
+    within = [ask([], "forest", seed=seed, budget=Budget(macs=100_000))[1] for seed in range(20)]
+    assert all(cost.macs <= 100_000 for cost in within)
+
+
+def at_two_rungs(ledger, *, good_first, good_then):
+    """Two results a trial: rung 0 says that good are those for whom the first holds, rung 1 the second."""
+
+    def result(entry, good, state):
+        accuracy = 0.9 if good(entry.proposal.params) else 0.2
+        return replace(complete(entry.proposal, entry.number, accuracy=accuracy), state=state)
+
+    return [
+        replace(
+            entry,
+            results=(result(entry, good_first, "stopped"), result(entry, good_then, "complete")),
+        )
+        for entry in ledger
+    ]
+
+
+def cool(params) -> bool:
+    return params["distill.temperature"] < 2.8
+
+
+def test_proposals_follow_the_highest_rung_that_tells_enough(sampler):
+    ledger = search(40, "random")
+    entries = at_two_rungs(ledger, good_first=lambda p: not cool(p), good_then=cool)
+    few = [replace(e, results=e.results[: 1 + (e.number < 5)]) for e in entries]
+
+    def share(entries):
+        asked = [
+            ask(entries, sampler, seed=seed, rungs=2, random_share=0.0)[0] for seed in range(20)
+        ]
+        return sum(cool(proposal.params) for proposal in asked) / len(asked)
+
+    assert share(entries) >= share(few) + 0.2

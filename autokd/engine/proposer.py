@@ -69,8 +69,9 @@ class Proposer:
         ]
         informed = rng.random() >= self.random_share and len(seen) >= STARTUP_TRIALS
         parents = ranked([e for e in entries if at_rung(e, rung)], rung, self.scale, most=PARENTS)
-        for _ in range(self.resamples + 1):
-            drawn = self._draw(parents if informed else [], rng, count=DRAWN if informed else FEW)
+        for attempt in range(self.resamples + 1):
+            near = parents if informed or attempt else []  # what fits is often near what fits
+            drawn = self._draw(near, rng, count=DRAWN if informed else FEW)
             pool = [
                 Drawn(candidate=each.candidate, params=each.params, cost=cost)
                 for each, cost in drawn
@@ -81,18 +82,18 @@ class Proposer:
                 break
         else:
             return drawn[0]
+        running = [
+            Drawn(candidate=each.candidate, params=each.params, cost=cost)
+            for each in (entry.proposal for entry in entries if entry.result is None)
+            if isinstance(cost := self.cost_or_error(each.candidate.student), Cost)
+        ]
         if informed:
-            running = [
-                Drawn(candidate=e.proposal.candidate, params=e.proposal.params, cost=cost)
-                for e in entries
-                if e.result is None
-                if isinstance(cost := self.cost_or_error(e.proposal.candidate.student), Cost)
-            ]
             chosen = most_promising(
                 pool, seen, running, distributions=self.distributions, scale=self.scale, seed=seed
             )
         else:
-            chosen = emptiest(pool, [e.result.cost for e in entries if e.result and e.result.cost])
+            done = [e.result.cost for e in entries if e.result and e.result.cost]
+            chosen = emptiest(pool, [*done, *(each.cost for each in running)])
         best = pool[chosen]
         return Proposal(candidate=best.candidate, params=best.params), best.cost
 
@@ -104,7 +105,7 @@ class Proposer:
         for place in range(count):
             parent: Mapping[str, Any] = {}
             if parents and place % 2:
-                parent = parents[rng.integers(len(parents))].proposal.params
+                parent = parents[int(rng.integers(len(parents)))].proposal.params
             near = {name: value for name, value in parent.items() if rng.random() < KEPT}
             architecture: dict[str, Any] = {}
             for _ in range(SETTINGS if parents else 1):
