@@ -1,127 +1,205 @@
-"""The ledger: what is written there is there when it is opened again."""
+"""The ledger: what is written there is there when it is opened again, and only one driver writes it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import optuna
+import numpy as np
 import pytest
-from engine_records import OBJECTIVES, SPACE, complete, made_up_cost, make_audit
-from optuna.trial import TrialState
+from engine_records import SPACE, complete, make_audit
+from sqlalchemy.exc import OperationalError
 
-from autokd.engine.ledger import Ledger, Proposal, objective_values
-from autokd.engine.proposer import suggest_from
-from autokd.errors import StorageError
-from autokd.records import Budget, Epoch
+from autokd.engine.ledger import Ledger, Proposal, read_status
+from autokd.engine.proposer import suggest_by
+from autokd.errors import ConfigError, StorageError
+from autokd.records import TEACHER, Candidate, Epoch, Stage
 
-BUDGET = Budget(macs=10**6, size_bytes=10**6)
+STATE = ("entries", "ended", "notes", "clock", "epochs")
 
 
 def random_proposal(seed: int, control: str | None = None) -> Proposal:
-    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask()
-    candidate = SPACE.sample(suggest_from(trial))
-    return Proposal(
-        candidate=candidate, params=trial.params, distributions=trial.distributions, control=control
-    )
+    params = {}
+    candidate = SPACE.sample(suggest_by(np.random.default_rng(seed), {}, params))
+    return Proposal(candidate=candidate, params=params, control=control)
+
+
+def epochs(count: int) -> tuple[Epoch, ...]:
+    return tuple(
+        Epoch(
+            stage="student", epoch=n, train_loss=0.1, val_loss=1 / 3, val_accuracy=2 / 3,
+            learning_rate=1e-3, seconds=0.5,
+        )
+        for n in range(1, count + 1)
+    )  # fmt: skip
+
+
+def result(entry, trained: int, state: str = "stopped", **changes):
+    done = complete(entry.proposal, entry.number)
+    return replace(done, state=state, history=epochs(trained), folder="a/0", **changes)
+
+
+def state_of(ledger: Ledger):
+    return {name: getattr(ledger, name) for name in STATE} | {"entries": list(ledger.entries)}
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    return tmp_path_factory.mktemp("ledger") / "new" / "ledger.db"
+    return tmp_path_factory.mktemp("ledger") / "ledger.db"
 
 
 @pytest.fixture
 def open_ledger(path, request):
     """Opens this test's ledger: one study of a file that holds every test's."""
-    return lambda: Ledger(path, request.node.name, OBJECTIVES)
+    return lambda: Ledger(f"sqlite:///{path}", request.node.name)
 
 
-def test_what_was_written_is_there_when_the_ledger_is_opened_again(open_ledger):
-    ledger = open_ledger()
+def a_history(ledger: Ledger):
+    """Everything that can happen, one event a step."""
+    ledger.note("teacher", {"accuracy": 0.99})
+    yield
     first = ledger.add(random_proposal(0, control="plain KD"))
-    epoch = Epoch(
-        stage="student", epoch=1, train_loss=0.1, val_loss=1 / 3, val_accuracy=2 / 3,
-        learning_rate=1e-3, seconds=0.5,
-    )  # fmt: skip
-    result = replace(complete(first.proposal, 0, budget=BUDGET), history=(epoch,), folder="a/0")
-    closed = ledger.close(first, result)
+    yield
     second = ledger.add(random_proposal(1))
-    assert (first.number, second.number) == (0, 1)
-    assert open_ledger().entries() == ledger.entries() == [closed, second]
+    yield
+    ledger.clock = 1.5
+    ledger.record(result(second, 1))
+    yield
+    ledger.died(second.number)
+    yield
+    ledger.clock = 2.5
+    ledger.record(result(second, 4, "complete", audit=make_audit()))
+    yield
+    ledger.record(result(first, 2, "failed", reason="it broke"))
+    yield
+    third = ledger.add(random_proposal(2))
+    yield
+    ledger.died(third.number)
+    yield
+    ledger.note("teacher", {"accuracy": 0.5})
+    yield
+    ledger.record(replace(result(third, 0, "rejected"), val={}))
+    yield
 
 
-def test_a_proposal_that_was_not_finished_is_unfinished_when_the_ledger_is_opened_again(
-    open_ledger,
-):
-    entry = open_ledger().add(random_proposal(0))
-    reopened = open_ledger()
-    assert reopened.entries() == [entry]
-    assert reopened.entries()[0].result is None
-    assert reopened.close(entry, complete(entry.proposal, 0)).result is not None
+def test_opened_again_after_any_event_it_is_what_it_was(open_ledger):
+    ledger = open_ledger()
+    steps = 0
+    for _ in a_history(ledger):
+        steps += 1
+        again = open_ledger()
+        assert state_of(again) == state_of(ledger)
+        again.close()
+    assert steps == 11
 
 
-def test_an_unfinished_proposal_does_not_mix_with_the_next_one(open_ledger):
-    first = open_ledger().add(random_proposal(0))
-    reopened = open_ledger()
-    second = reopened.add(random_proposal(1))
-    assert reopened.entries() == [first, second]
+def test_what_came_of_trials_is_kept_in_the_order_in_which_it_came(open_ledger):
+    ledger = open_ledger()
+    [*_] = a_history(ledger)
+    assert [(each.result.number, each.clock, each.epochs) for each in ledger.ended] == [
+        (1, 2.5, 4),
+        (0, 2.5, 6),
+        (2, 2.5, 6),
+    ]
+    assert [len(entry.results) for entry in ledger.entries] == [1, 2, 1]
+    assert [entry.is_closed for entry in ledger.entries] == [True] * 3
+    assert ledger.notes == {"teacher": {"accuracy": 0.5}}
 
 
-def test_a_control_without_parameters_of_the_space_is_an_entry_like_any_other(open_ledger):
-    control = replace(random_proposal(0), params={}, distributions={}, control="no distillation")
-    entry = open_ledger().add(control)
-    assert open_ledger().entries() == [entry]
-
-
-@pytest.mark.parametrize(
-    ("state", "seen"),
-    [
-        ("complete", TrialState.COMPLETE),
-        ("rejected", TrialState.PRUNED),
-        ("stopped", TrialState.PRUNED),
-        ("failed", TrialState.FAIL),
-    ],
-)
-def test_each_state_is_one_of_optunas_with_its_constraints(open_ledger, path, request, state, seen):
+def test_deaths_are_counted_until_something_comes_of_the_trial(open_ledger):
     ledger = open_ledger()
     entry = ledger.add(random_proposal(0))
-    result = replace(complete(entry.proposal, 0, budget=BUDGET), state=state)
-    ledger.close(entry, result)
-    study = optuna.load_study(study_name=request.node.name, storage=f"sqlite:///{path}")
-    (trial,) = study.trials
-    assert trial.state == seen
-    assert trial.constraints == pytest.approx(dict(result.excess))
-    if state == "complete":
-        assert trial.values == list(objective_values(result, OBJECTIVES))
+    assert [ledger.died(0).deaths, ledger.died(0).deaths] == [1, 2]
+    assert ledger.record(result(entry, 1)).deaths == 0
 
 
-def test_objectives_are_the_val_accuracy_and_costs_as_people_see_them():
-    proposal = random_proposal(0)
-    result = complete(proposal, 0, accuracy=0.75)
-    cost = made_up_cost(proposal.candidate.student)
-    names = ("val_accuracy", "size_bytes", "macs")
-    assert objective_values(result, names) == (0.75, cost.size_bytes, cost.macs)
+def test_an_assistants_epochs_count_once(open_ledger):
+    ledger = open_ledger()
+    plain = random_proposal(0)
+    student = plain.candidate.stages[-1]
+    helper: Stage = replace(
+        student, name="assistant_1", teachers=(TEACHER,),
+        training=replace(student.training, epochs=7),
+    )  # fmt: skip
+    taught = replace(student, teachers=("assistant_1",))
+    shared = Proposal(candidate=Candidate(stages=(helper, taught)), params={})
+    for number in range(2):
+        ledger.record(result(ledger.add(shared), 1))
+        assert ledger.epochs == 7 + 1 + number
+    ledger.record(result(ledger.entries[0], 3))
+    assert ledger.epochs == 7 + 1 + 3
 
 
-def test_the_worst_groups_accuracy_is_an_objective_too():
-    result = replace(complete(random_proposal(0), 0, accuracy=0.75), audit=make_audit())
-    names = ("val_accuracy", "worst_group_accuracy")
-    assert objective_values(result, names) == (0.75, 0.6)
-
-
-def test_notes_about_the_search_are_kept(open_ledger):
-    open_ledger().note("test", "{}")
-    assert open_ledger().notes == {"test": "{}"}
-
-
-def test_two_searches_share_a_file_and_not_their_entries(open_ledger, path):
+def test_two_searches_share_a_database_and_not_their_entries(open_ledger, path):
     open_ledger().add(random_proposal(0))
-    assert Ledger(path, "lenses", OBJECTIVES).entries() == []
+    assert list(Ledger(f"sqlite:///{path}", "lenses").entries) == []
+
+
+def test_a_second_driver_is_refused_at_its_first_event_and_the_first_goes_on(open_ledger, request):
+    first, second = open_ledger(), open_ledger()
+    first.add(random_proposal(0))
+    with pytest.raises(StorageError, match="another driver writes search") as refused:
+        second.add(random_proposal(1))
+    assert request.node.name in str(refused.value)
+    assert first.add(random_proposal(2)).number == 1
+    assert [e.proposal for e in open_ledger().entries] == [random_proposal(0), random_proposal(2)]
+
+
+def test_an_event_whose_answer_was_lost_is_written_once(open_ledger, monkeypatch):
+    ledger = open_ledger()
+    begin = ledger._engine.begin
+    lost = []
+
+    class Answerless:
+        def __enter__(self):
+            self.inner = begin()
+            return self.inner.__enter__()
+
+        def __exit__(self, *error):
+            self.inner.__exit__(*error)
+            lost.append(True)
+            gone = type("Gone", (Exception,), {"__module__": "psycopg"})()
+            raise OperationalError("INSERT", {}, gone)
+
+    monkeypatch.setattr(
+        type(ledger._engine), "begin", lambda self: begin() if lost else Answerless()
+    )
+    ledger.add(random_proposal(0))
+    assert lost == [True]
+    monkeypatch.undo()
+    assert len(open_ledger().entries) == 1
+
+
+def test_others_see_the_latest_status_of_the_latest_search(path, open_ledger):
+    ledger = open_ledger()
+    ledger.show({"begun": 1})
+    ledger.show({"begun": 2})
+    Ledger(f"sqlite:///{path}", "later").show({"begun": 7})
+    url = f"sqlite:///{path}"
+    assert read_status(url, None)[::2] == ("later", {"begun": 7})
+    name = "test_others_see_the_latest_status_of_the_latest_search"
+    assert read_status(url, name)[::2] == (name, {"begun": 2})
+    with pytest.raises(ConfigError, match=f"no search nowhere has run here; known: later, {name}"):
+        read_status(url, "nowhere")
 
 
 def test_a_file_that_is_no_ledger_is_refused_in_one_line(tmp_path):
     path = tmp_path / "ledger.db"
     path.write_text("a shopping list, long enough to be no database at all " * 10)
     with pytest.raises(StorageError, match=r"ledger\.db: the ledger can't be opened: ") as refused:
-        Ledger(path, "glasses", OBJECTIVES)
+        Ledger(f"sqlite:///{path}", "glasses")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["here", "nosuchdb://localhost/x"])
+def test_what_is_no_database_is_refused_in_one_line(url):
+    with pytest.raises(
+        ConfigError, match="is no database; give sqlite:///FILE or postgresql"
+    ) as no:
+        Ledger(url, "glasses")
+    assert "\n" not in str(no.value)
+
+
+def test_a_password_is_never_shown():
+    with pytest.raises(StorageError, match="can't be opened") as refused:
+        Ledger("postgresql+psycopg://me:secret@127.0.0.1:1/x", "glasses")
+    assert "secret" not in str(refused.value)

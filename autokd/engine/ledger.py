@@ -111,7 +111,11 @@ class Ledger:
             self._engine = create_engine(url, pool_pre_ping=True)
             _EVENTS.metadata.create_all(self._engine)
             events = self._read()
-        except (SQLAlchemyError, OSError, ImportError) as error:
+        except ImportError as error:
+            raise StorageError(
+                f"{self._shown}: the ledger needs {error.name}; pip install 'autokd[postgres]'"
+            ) from None
+        except (SQLAlchemyError, OSError) as error:
             raise StorageError(
                 f"{self._shown}: the ledger can't be opened: {str(error).splitlines()[0]}"
             ) from None
@@ -278,7 +282,9 @@ def _server_is_away(error: BaseException) -> bool:
 def _shown(url: str) -> str:
     """Without its password."""
     try:
-        return make_url(url).render_as_string(hide_password=True)
+        parsed = make_url(url)
+        parsed.get_dialect()
+        return parsed.render_as_string(hide_password=True)
     except ArgumentError:
         raise ConfigError(
             f"ledger '{url}' is no database; give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -69,8 +70,9 @@ def run_search(
     info = describe_search(config, task)
     folder = cache / "studies" / info.study
     teacher_report = _audit_teacher(config, task, folder / "teacher_audit")
-    with only_driver(cache, info.study):
-        book = Ledger(ledger_url(ledger, cache), info.study)
+    with ExitStack() as stack:
+        stack.enter_context(only_driver(cache, info.study))
+        book = stack.enter_context(closing(Ledger(ledger_url(ledger, cache), info.study)))
         info = replace(info, teacher=_recorded_teacher(book, info.teacher))
         tracker = Tracker(store)
         run_id = tracker.begin(
