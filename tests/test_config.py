@@ -179,7 +179,7 @@ def refusal(**changes) -> str:
         ),
         pytest.param(
             {"search__objectives": ["macs"]},
-            "search: objectives must be val_accuracy and one or two more, a cost among them, got [macs]",
+            "search: objectives must be two or three different ones, an accuracy among them, got [macs]",
             id="objectives without accuracy",
         ),
         pytest.param(

@@ -179,7 +179,7 @@ def test_the_last_stage_is_what_would_be_deployed_and_epochs_add_up():
     student = replace(STUDENT, teachers=("assistant_1",))
     candidate = Candidate(stages=(assistant, student))
     assert candidate.student == STUDENT.student
-    assert candidate.epochs == 6
+    assert candidate.epochs == 3  # the student's own
     assert candidate.describe_stages() == "T→A→S"
 
 
