@@ -212,6 +212,10 @@ class SearchConfig(Section):
     epochs: Positive | None = None  # of all students and assistants
     patience: Positive | None = None  # finished trials without a larger hypervolume
     workers: Positive = 1
+    executor: Literal["local", "ray"] = "local"  # processes of this machine, or a Ray cluster
+    ray_address: str | None = None  # "auto" or HOST:PORT; None: one that is started here
+    gpus_per_trial: Annotated[float, Field(ge=0)] = 0.0  # ray: 0.5 shares a GPU between two
+    cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0  # ray
     strategy: Literal["halving", "full", "random", "one-epoch"] = "halving"
     reduction: Annotated[float, Field(gt=1)] = 3.0  # halving: one in so many goes on at each rung
     rungs: Positive = 3  # halving: at most so many, the end included

@@ -22,6 +22,7 @@ from autokd.engine.ledger import Ledger, ledger_url
 from autokd.engine.place import CACHE, make_writable, only_driver
 from autokd.engine.progress import Progress
 from autokd.engine.proposer import Proposer
+from autokd.engine.ray_executor import RayExecutor
 from autokd.engine.scale import Scale
 from autokd.engine.status import Board
 from autokd.engine.strategies import make_strategy
@@ -117,9 +118,7 @@ def run_search(
             mirror=mirror,
             observe=show,
         )
-        executor: Executor = InProcess(task)
-        if config.search.workers > 1:
-            executor = ProcessPool(config.search.workers, config, cache=cache, device=device)
+        executor = _make_executor(config, task, device)
         interrupted = False
         try:
             reason = driver.run(executor)
@@ -141,6 +140,23 @@ def run_search(
         )
 
 
+def _make_executor(config: Config, task: Task, device: str | None) -> Executor:
+    search, cache = config.search, task.cache
+    if search.executor == "ray":
+        return RayExecutor(
+            search.workers,
+            config,
+            cache=cache,
+            device=device,
+            address=search.ray_address,
+            gpus_per_trial=search.gpus_per_trial,
+            cpus_per_trial=search.cpus_per_trial,
+        )
+    if search.workers > 1:
+        return ProcessPool(search.workers, config, cache=cache, device=device)
+    return InProcess(task)
+
+
 def _sampler(space: Space, sample: Survey, costs: StudentCosts) -> Callable[[Suggest], Candidate]:
     return lambda suggest: space.sample(
         suggest, lambda student, count: sample.choose_assistants(costs(student).macs, count)
@@ -159,7 +175,10 @@ def describe_search(config: Config, task: Task) -> SearchInfo:
     """The search's record and its name: what must not change when it goes on is in the fingerprint."""
     record = config.model_dump(mode="json")
     unimportant = {
-        "search": ("trials", "time", "epochs", "patience", "workers"),
+        "search": (
+            *("trials", "time", "epochs", "patience", "workers"),
+            *("executor", "ray_address", "gpus_per_trial", "cpus_per_trial"),
+        ),
         "data": ("root", "loader_processes"),  # the images themselves have a hash
         "teacher": ("checkpoint",),  # and so has the teacher
         "audit": ("accept_teacher_bias", "thumbnails", "robustness_images"),
