@@ -68,6 +68,15 @@ def search(
         str | None, typer.Option(help="halving (default), full, random or one-epoch.")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time.")] = None,
+    executor: Annotated[
+        str | None, typer.Option(help="local (processes of this machine) or ray.")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Ray cluster: auto or HOST:PORT; default: one started here.")
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(min=0, help="Ray: 0.5 shares one.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     max_macs: Annotated[str | None, typer.Option(help="Budget: 300M multiply-accumulates.")] = None,
     max_params: Annotated[str | None, typer.Option(help="Budget: 5M parameters.")] = None,
@@ -96,6 +105,9 @@ def search(
         "epochs": epochs,
         "patience": patience,
         "strategy": strategy,
+        "executor": executor,
+        "ray_address": ray_address,
+        "gpus_per_trial": gpus_per_trial,
     }
     config = _load(file, {"budget": limits, "search": length, "": {"seed": seed}})
     with watch(config) as observe:
