@@ -30,7 +30,7 @@ from autokd.config import parse_config
 from autokd.space import Space
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("search", "front", "audit", "check", "run", "measure", "schema", "ui")
+COMMANDS = ("search", "status", "front", "audit", "check", "run", "measure", "schema", "ui")
 
 
 @dataclass(frozen=True)

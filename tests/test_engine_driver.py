@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +21,7 @@ from autokd.engine.place import CACHE, make_writable
 from autokd.engine.progress import Progress
 from autokd.engine.rerun import rerun
 from autokd.engine.search import run_search
+from autokd.engine.status import load_status
 from autokd.errors import ConfigError, DataError, StorageError
 from autokd.records import TrialResult
 from autokd.tracking.read import read_study
@@ -305,3 +309,52 @@ def test_a_script_without_a_main_guard_may_search_with_several_workers(store_dir
         timeout=300,
     )
     assert done.stdout.splitlines() == ["states ['complete', 'complete', 'complete']"], done.stderr
+
+
+LONGER = override_config(CONFIG, {"train": {"epochs": 3}, "search": {"trials": 8}})
+
+
+@pytest.mark.slow
+def test_a_halving_search_pauses_trials_and_goes_on_wherever_it_was_interrupted(new_directory):
+    whole = search(new_directory("halving"), LONGER)
+    lengths = {len(r.history) for r in whole.results if r.state != "rejected"}
+    assert lengths == {1, 3}
+    assert {r.state for r in whole.results if len(r.history) == 1} == {"stopped"}
+    directory = new_directory("halving in parts")
+    events = []
+
+    def interrupt_at_times(progress: Progress) -> None:
+        if progress.latest is not None:
+            events.append(progress.latest)
+            if len(events) % 3 == 0:
+                raise KeyboardInterrupt
+
+    while True:
+        last = search(directory, LONGER, observe=interrupt_at_times)
+        if not last.interrupted:
+            break
+    assert len(events) > 8
+    assert outcomes(last.results) == outcomes(whole.results)
+    status = load_status(ledger_url(None, directory / CACHE), None)
+    assert (status.study, status.ended, status.begun) == (last.study, "8 trials", 8)
+    assert [member["number"] for member in status.front] == last.front["trial"].tolist()
+
+
+@pytest.mark.slow
+def test_a_killed_worker_process_costs_nothing_but_time(new_directory):
+    whole = search(new_directory("whole"), LONGER)
+    directory = new_directory("killed workers")
+    killed = []
+
+    def kill_a_worker(progress: Progress) -> None:
+        if progress.running and progress.latest is not None and len(killed) < 3:
+            worker = multiprocessing.active_children()[0]
+            killed.append(worker.pid)
+            os.kill(worker.pid, signal.SIGKILL)
+
+    two = override_config(LONGER, {"search": {"workers": 2}})
+    found = search(directory, two, observe=kill_a_worker)
+    assert len(killed) == 3
+    assert {r.state for r in found.results} <= {"complete", "stopped", "rejected"}
+    controls = [r for r in found.results if r.control]
+    assert outcomes(controls) == outcomes([r for r in whole.results if r.control])

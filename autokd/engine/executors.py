@@ -92,7 +92,13 @@ class ProcessPool:
     def submit(self, work: Work) -> None:
         pool = self._idle.pop()
         with _undisturbed_start():
-            self._running[pool.submit(_evaluate_here, work)] = (work, pool)
+            try:
+                future = pool.submit(_evaluate_here, work)
+            except BrokenProcessPool:  # it died while it had nothing to do
+                _end(pool)
+                pool = self._new_pool()
+                future = pool.submit(_evaluate_here, work)
+        self._running[future] = (work, pool)
 
     def next_result(self) -> tuple[int, TrialResult | None]:
         done, _ = wait(self._running, return_when=FIRST_COMPLETED)
