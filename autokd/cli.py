@@ -130,7 +130,7 @@ def status(
 ) -> None:
     """How far a search is that runs in another terminal, or on another machine."""
     from autokd.console import print_status
-    from autokd.engine.ledger import ledger_url
+    from autokd.engine.database import ledger_url
     from autokd.engine.place import CACHE
     from autokd.engine.status import load_status
 

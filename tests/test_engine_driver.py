@@ -16,7 +16,8 @@ from filelock import FileLock
 
 from autokd.config import Config, override_config, parse_config
 from autokd.engine.candidate_file import parse_candidate_file
-from autokd.engine.ledger import Ledger, ledger_url
+from autokd.engine.database import ledger_url
+from autokd.engine.ledger import Ledger
 from autokd.engine.place import CACHE, make_writable
 from autokd.engine.progress import Progress
 from autokd.engine.rerun import rerun

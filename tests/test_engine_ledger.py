@@ -9,7 +9,8 @@ import pytest
 from engine_records import SPACE, complete, make_audit
 from sqlalchemy.exc import OperationalError
 
-from autokd.engine.ledger import Ledger, Proposal, read_status
+from autokd.engine.database import read_status
+from autokd.engine.ledger import Ledger, Proposal
 from autokd.engine.proposer import suggest_by
 from autokd.errors import ConfigError, StorageError
 from autokd.records import TEACHER, Candidate, Epoch, Stage

@@ -10,48 +10,17 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    Float,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    create_engine,
-    delete,
-    insert,
-    select,
-)
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy import create_engine, delete, insert, select
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
 
-from autokd.errors import ConfigError, StorageError
+from autokd.engine.database import EVENTS, STATUS, shown_url
+from autokd.errors import StorageError
 from autokd.records import Candidate, TrialResult, content_hash
 
 PATIENCE = 120.0  # seconds that a database server may be away
-
-_EVENTS = Table(
-    "autokd_events",
-    MetaData(),
-    Column("study", String(255), primary_key=True),
-    Column("place", Integer, primary_key=True, autoincrement=False),  # a second driver runs into it
-    Column("kind", String(16), nullable=False),  # proposal, result, death or note
-    Column("trial", Integer),  # its number; a note has none
-    Column("clock", Float, nullable=False),  # seconds that the search had been driven for
-    Column("record", Text, nullable=False),  # JSON
-)
-_STATUS = Table(  # of a search that runs, for who looks on; nothing is decided by it
-    "autokd_status",
-    _EVENTS.metadata,
-    Column("study", String(255), primary_key=True),
-    Column("at", Float, nullable=False),  # seconds since 1970
-    Column("record", Text, nullable=False),  # JSON
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +29,7 @@ class Proposal:
 
     candidate: Candidate
     params: Mapping[str, Any]  # of the space; only those that this candidate has
-    control: str | None = None
+    control: str | None = None  # why it was put in by hand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +40,7 @@ class Entry:
     proposal: Proposal
     results: tuple[TrialResult, ...] = ()
     deaths: int = 0  # of workers that had it, since the last result
+    repeats: tuple[TrialResult, ...] = ()  # the same candidate with further seeds, when it was done
 
     @property
     def result(self) -> TrialResult | None:
@@ -96,20 +66,20 @@ class Ledger:
     """Events of one study. A second driver of it, wherever it runs, is refused at its first event."""
 
     clock: float  # seconds that the search has been driven for; whoever drives sets it
-    epochs: int  # trained so far: trials' own, and those of each assistant once
+    epochs: int  # trained so far: trials' own without repeats, and those of each assistant once
     ended: list[Ended]  # in the order in which it came
 
     def __init__(self, url: str, study: str) -> None:
         """`url` is SQLAlchemy's: sqlite:///PATH, postgresql+psycopg://…"""
         self._study = study
-        self._shown = _shown(url)
+        self._shown = shown_url(url)
         self._entries: list[Entry] = []
         self._assistants: set[str] = set()
         self.clock, self.epochs, self.ended = 0.0, 0, []
         self._notes: dict[str, Any] = {}
         try:
             self._engine = create_engine(url, pool_pre_ping=True)
-            _EVENTS.metadata.create_all(self._engine)
+            EVENTS.metadata.create_all(self._engine)
             events = self._read()
         except ImportError as error:
             raise StorageError(
@@ -150,10 +120,11 @@ class Ledger:
 
     def record(self, result: TrialResult) -> Entry:
         """Write down what came of a trial, before anything is decided by it."""
-        record = result.to_dict()
-        del record["candidate"]  # the proposal has it
-        self._write("result", result.number, record)
-        return self._entries[result.number]
+        return self._record("result", result)
+
+    def repeat(self, result: TrialResult) -> Entry:
+        """Write down what came of a finished candidate with another seed."""
+        return self._record("repeat", result)
 
     def died(self, number: int) -> Entry:
         """Write down that a worker died with a trial."""
@@ -164,11 +135,17 @@ class Ledger:
         """Let others see how far the search is. Best effort: the next one may succeed."""
         row = {"study": self._study, "at": time.time(), "record": json.dumps(status)}
         with suppress(SQLAlchemyError), self._engine.begin() as connection:
-            connection.execute(delete(_STATUS).where(_STATUS.c.study == self._study))
-            connection.execute(insert(_STATUS).values(**row))
+            connection.execute(delete(STATUS).where(STATUS.c.study == self._study))
+            connection.execute(insert(STATUS).values(**row))
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def _record(self, kind: str, result: TrialResult) -> Entry:
+        record = result.to_dict()
+        del record["candidate"]  # the proposal has it
+        self._write(kind, result.number, record)
+        return self._entries[result.number]
 
     def _write(self, kind: str, trial: int | None, record: Mapping[str, Any]) -> None:
         text = json.dumps(record, ensure_ascii=False, allow_nan=False)
@@ -202,6 +179,9 @@ class Ledger:
             self._entries[trial] = replace(entry, deaths=entry.deaths + 1)
             return
         result = TrialResult.from_dict(record, candidate=entry.proposal.candidate)
+        if kind == "repeat":
+            self._entries[trial] = replace(entry, repeats=(*entry.repeats, result), deaths=0)
+            return
         self._count(entry, result)
         self._entries[trial] = entry = replace(entry, results=(*entry.results, result), deaths=0)
         if entry.is_closed:
@@ -233,59 +213,21 @@ class Ledger:
         }
         try:
             with self._engine.begin() as connection:
-                connection.execute(insert(_EVENTS).values(**event, record=text))
+                connection.execute(insert(EVENTS).values(**event, record=text))
         except IntegrityError:  # ours, if the server went away between commit and answer
             if self._read(self._place) != [(kind, trial, self.clock, text)]:
                 raise
 
     def _read(self, first: int = 0) -> list[Any]:
         """(kind, trial, clock, record) of each event from a place on."""
-        events = select(_EVENTS.c.kind, _EVENTS.c.trial, _EVENTS.c.clock, _EVENTS.c.record)
-        own = (_EVENTS.c.study == self._study) & (_EVENTS.c.place >= first)
+        events = select(EVENTS.c.kind, EVENTS.c.trial, EVENTS.c.clock, EVENTS.c.record)
+        own = (EVENTS.c.study == self._study) & (EVENTS.c.place >= first)
         with self._engine.connect() as connection:
             return [
-                tuple(row)
-                for row in connection.execute(events.where(own).order_by(_EVENTS.c.place))
+                tuple(row) for row in connection.execute(events.where(own).order_by(EVENTS.c.place))
             ]
-
-
-def ledger_url(given: str | None, folder: Path) -> str:
-    """The given database, or else a SQLite file in the folder."""
-    return given or f"sqlite:///{folder / 'ledger.db'}"
-
-
-def read_status(url: str, study: str | None) -> tuple[str, float, dict[str, Any]]:
-    """Name, time in seconds since 1970 and status of a study, or of the one that was active last."""
-    shown = _shown(url)
-    engine = create_engine(url)
-    try:
-        with engine.connect() as connection:
-            rows = connection.execute(select(_STATUS).order_by(_STATUS.c.at.desc())).all()
-    except SQLAlchemyError:
-        rows = []
-    finally:
-        engine.dispose()
-    found = [row for row in rows if study in (None, row.study)]
-    if not found:
-        known = f"; known: {', '.join(row.study for row in rows)}" if rows else ""
-        raise ConfigError(
-            f"{shown}: no search {study or ''} has run here{known}".replace("  ", " ")
-        )
-    return found[0].study, found[0].at, json.loads(found[0].record)
 
 
 def _server_is_away(error: BaseException) -> bool:
     """Not so for SQLite, whose file does not come back by waiting."""
     return isinstance(error, OperationalError) and "sqlite" not in type(error.orig).__module__
-
-
-def _shown(url: str) -> str:
-    """Without its password."""
-    try:
-        parsed = make_url(url)
-        parsed.get_dialect()
-        return parsed.render_as_string(hide_password=True)
-    except ArgumentError:
-        raise ConfigError(
-            f"ledger '{url}' is no database; give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
-        ) from None

@@ -15,10 +15,11 @@ from autokd.config import Config
 from autokd.data import load_data
 from autokd.engine.candidate_file import write_candidate_file
 from autokd.engine.controls import control_proposals
+from autokd.engine.database import ledger_url
 from autokd.engine.driver import Driver
 from autokd.engine.executors import Executor, InProcess, ProcessPool
 from autokd.engine.finish import SearchResult, finish
-from autokd.engine.ledger import Ledger, ledger_url
+from autokd.engine.ledger import Ledger
 from autokd.engine.place import CACHE, make_writable, only_driver
 from autokd.engine.progress import Progress
 from autokd.engine.proposer import Proposer

@@ -6,7 +6,8 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from autokd.engine.ledger import Ledger, read_status
+from autokd.engine.database import read_status
+from autokd.engine.ledger import Ledger
 from autokd.engine.progress import Progress, Running
 
 EVERY = 1.0  # seconds between two writings at least

@@ -1,0 +1,105 @@
+"""The ledger's database: its tables, its address, and what is read of searches that somebody else drives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Column, Float, Integer, MetaData, String, Table, Text, create_engine, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from autokd.errors import ConfigError
+
+EVENTS = Table(
+    "autokd_events",
+    MetaData(),
+    Column("study", String(255), primary_key=True),
+    Column("place", Integer, primary_key=True, autoincrement=False),  # a second driver runs into it
+    Column("kind", String(16), nullable=False),  # proposal, result, repeat, death or note
+    Column("trial", Integer),  # its number; a note has none
+    Column("clock", Float, nullable=False),  # seconds that the search had been driven for
+    Column("record", Text, nullable=False),  # JSON
+)
+STATUS = Table(  # of a search that runs, for who looks on; nothing is decided by it
+    "autokd_status",
+    EVENTS.metadata,
+    Column("study", String(255), primary_key=True),
+    Column("at", Float, nullable=False),  # seconds since 1970
+    Column("record", Text, nullable=False),  # JSON
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenStudy:
+    """A search that has got somewhere, and has not ended."""
+
+    name: str
+    identity: Mapping[str, Any]
+
+
+def ledger_url(given: str | None, folder: Path) -> str:
+    """The given database, or else a SQLite file in the folder."""
+    return given or f"sqlite:///{folder / 'ledger.db'}"
+
+
+def open_studies(url: str, prefix: str) -> list[OpenStudy]:
+    """Searches whose name begins so, the one that wrote last behind the others. None where there is no ledger yet."""
+    notes: dict[str, dict[str, Any]] = {}
+    started = set()
+    engine = create_engine(url)
+    own = EVENTS.c.study.startswith(prefix, autoescape=True)
+    note = own & (EVENTS.c.kind == "note")
+    try:
+        with engine.connect() as connection:
+            for study, record in connection.execute(
+                select(EVENTS.c.study, EVENTS.c.record).where(note).order_by(EVENTS.c.place)
+            ):
+                known = json.loads(record)
+                notes.setdefault(study, {})[known["name"]] = known["value"]
+            done = own & (EVENTS.c.kind == "result")
+            started = set(connection.execute(select(EVENTS.c.study).where(done)).scalars())
+    except SQLAlchemyError:  # a ledger that can't be read is refused where it is opened
+        return []
+    finally:
+        engine.dispose()
+    return [
+        OpenStudy(name=study, identity=known["identity"])
+        for study, known in sorted(notes.items(), key=lambda item: item[1].get("begun", 0.0))
+        if study in started and "identity" in known and "ended" not in known
+    ]
+
+
+def read_status(url: str, study: str | None) -> tuple[str, float, dict[str, Any]]:
+    """Name, time in seconds since 1970 and status of a study, or of the one that was active last."""
+    shown = shown_url(url)
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            rows = connection.execute(select(STATUS).order_by(STATUS.c.at.desc())).all()
+    except SQLAlchemyError:
+        rows = []
+    finally:
+        engine.dispose()
+    found = [row for row in rows if study in (None, row.study)]
+    if not found:
+        known = f"; known: {', '.join(row.study for row in rows)}" if rows else ""
+        raise ConfigError(
+            f"{shown}: no search {study or ''} has run here{known}".replace("  ", " ")
+        )
+    return found[0].study, found[0].at, json.loads(found[0].record)
+
+
+def shown_url(url: str) -> str:
+    """Without its password."""
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+        return parsed.render_as_string(hide_password=True)
+    except ArgumentError:
+        raise ConfigError(
+            f"ledger '{url}' is no database; give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+        ) from None
