@@ -49,6 +49,10 @@ class StorageError(AutoKDError):
     """A folder or the search's own ledger can't be written or belongs to something else."""
 
 
+class StoreAwayError(StorageError):
+    """The store that workers share did not answer for a while. It may do so elsewhere, or later."""
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """``" Did you mean 'kd'?"``, or an empty string when nothing is near."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
