@@ -252,7 +252,8 @@ class TrialResult:
     candidate: Candidate
     state: str  # one of STATES; stopped: paused, and not gone on with yet
     cost: Cost | None  # None: the student could not be built or measured
-    excess: Mapping[str, float]  # Budget.excess of its cost, and gap_growth where that has a limit
+    # Budget.excess of its cost, gap_growth where that has a limit, memory where training ran out of it
+    excess: Mapping[str, float]
     val: Mapping[str, float] = field(
         default_factory=dict
     )  # accuracy, loss; of the epoch best on val
@@ -352,12 +353,26 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remeasured:
+    """What a student comes to when it is trained from further seeds. None of them was chosen by its accuracy, so this is
+    what to expect of the next one; the accuracy that a search chose by is flattered by the choice."""
+
+    seeds: int  # trainings, without the one that was chosen
+    val_mean: float
+    val_std: float | None  # of the sample; None: there is but one
+    test_mean: float | None  # None: only members of the front are tested
+    test_std: float | None
+    shrink: float  # the val accuracy that was chosen minus val_mean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FrontMember:
     """A finished student that no other beats on every objective."""
 
     number: int  # the trial's
     rank: int  # counted from 1, most accurate on val first
     verdict: Verdict | None  # None: not tested, as the search is to go on
+    again: Remeasured | None = None  # None: not trained from further seeds
 
 
 def content_hash(record: Any) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,6 +15,7 @@ from autokd.auditing import audit_student, look_beside_groups
 from autokd.checkpoint import CHECKPOINT, read_checkpoint
 from autokd.distill import BEST, TeacherLogits, predict, score, train_stage
 from autokd.errors import AutoKDError, StorageError, storage_errors
+from autokd.failure import describe_bug, is_out_of_memory, over_memory
 from autokd.fairness.audit import Audit
 from autokd.quantities import format_cost
 from autokd.records import (
@@ -34,14 +33,16 @@ from autokd.task import Task
 from autokd.teachers import CachedLogits, Teacher, create, train_once
 from autokd.weights import hash_file, load_weights
 
-log = logging.getLogger(__name__)
 
 AUDIT = "audit"  # the folder of the report on val; test_audit: on test
 
 
-def trial_seed(search_seed: int, number: int) -> int:
-    """A seed of its own for each trial, the same whenever the search is repeated or goes on."""
-    return int(content_hash([search_seed, number]), 16) % 2**31
+def trial_seed(search_seed: int, number: int, *, repeat: int = 0) -> int:
+    """A seed of its own for each trial, the same whenever the search is repeated or goes on.
+
+    `repeat`: counted from 1, when a finished trial is trained again.
+    """
+    return int(content_hash([search_seed, number, *([repeat] if repeat else [])]), 16) % 2**31
 
 
 def run_trial(
@@ -58,8 +59,9 @@ def run_trial(
 ) -> TrialResult:
     """Everything that is to be known about one candidate. What goes wrong ends the trial and is its result.
 
-    `cost` is what follows from the student's shapes, where that is known already. Pauses after `until` epochs of the student's own; `before` is what an earlier pause came to, and it goes on
-    from there. Raises only StorageError: a full disk would fail every further trial too.
+    `cost` is what is known of it already. Pauses after `until` epochs of the student's own; `before` is what an
+    earlier pause came to, and it goes on from there. Raises only StorageError: a full disk would fail every further
+    trial too.
     """
     start = time.perf_counter()
     result = replace(before, state="failed", reason=None) if before else TrialResult(
@@ -85,7 +87,10 @@ def run_trial(
     except AutoKDError as error:
         result = replace(result, reason=str(error))
     except Exception as error:  # noqa: BLE001 - a bug in one architecture must not end the search
-        result = replace(result, reason=_describe_bug(error, number, folder))
+        if is_out_of_memory(error):
+            result = over_memory(result, error)
+        else:
+            result = replace(result, reason=describe_bug(error, number, folder))
     return replace(result, seconds=result.seconds + time.perf_counter() - start)
 
 
@@ -93,7 +98,7 @@ def _measure(blank: TrialResult, task: Task, known: Cost | None) -> TrialResult:
     """With its cost; rejected if that is over budget. Latency takes half a second: if it decides nothing, it is
     measured when the trial is complete."""
     cost = known
-    if cost is None or task.latency_decides:
+    if cost is None or (task.latency_decides and cost.latency_ms is None):
         cost = task.measure_cost(blank.candidate.student, latency=task.latency_decides)
     measured = replace(blank, cost=cost, excess=task.excess(cost))
     if task.budget.admits(cost):
@@ -219,13 +224,20 @@ def _find_or_train_assistant(stage: Stage, teachers: dict[str, Teacher], task: T
         folder=task.cache / "assistants",
         device=task.device,
         cache=task.cache,
+        shared=task.shared,
     )
 
 
 def _logits(stage: Stage, teachers: dict[str, Teacher], task: Task) -> list[TeacherLogits]:
     views = task.data.views(stage.training.augmentation, cache=task.cache)
     return [
-        CachedLogits(teachers[name], views, task.cache / "logits", classes=task.classes)
+        CachedLogits(
+            teachers[name],
+            views,
+            task.cache / "logits",
+            classes=task.classes,
+            shared=task.shared,
+        )
         for name in stage.teachers
     ]
 
@@ -258,11 +270,3 @@ def evaluate_on_test(result: TrialResult, task: Task) -> Verdict:
     report = folder / f"test_{AUDIT}"
     audit.save(report)
     return Verdict(**asdict(score(logits, split.labels)), audit=audit.figures(), report=str(report))
-
-
-def _describe_bug(error: Exception, number: int, folder: Path) -> str:
-    """One line; the traceback goes to the log and beside the trial."""
-    log.error("trial %d failed", number, exc_info=error)
-    (folder / "traceback.txt").write_text("".join(traceback.format_exception(error)))
-    line = (str(error).strip().splitlines() or [""])[0][:300]
-    return f"{type(error).__name__}: {line}"

@@ -38,7 +38,7 @@ def main(search: Path, database: Path, target: Path) -> None:
     ]
     record = {
         "search": load_config(search).model_dump(mode="json"),
-        "teacher": ledger.notes["teacher"],
+        "teacher": ledger.notes["scale"]["teacher"],
         "curves": curves,
     }
     target.parent.mkdir(exist_ok=True)

@@ -73,6 +73,16 @@ def open_studies(url: str, prefix: str) -> list[OpenStudy]:
     ]
 
 
+def known_studies(url: str) -> list[str]:
+    """Names of all searches that the ledger holds."""
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            return sorted(connection.execute(select(EVENTS.c.study).distinct()).scalars())
+    finally:
+        engine.dispose()
+
+
 def read_status(url: str, study: str | None) -> tuple[str, float, dict[str, Any]]:
     """Name, time in seconds since 1970 and status of a study, or of the one that was active last."""
     shown = shown_url(url)

@@ -15,6 +15,7 @@ from autokd.engine.progress import Progress, Running, find_front, has_stalled, s
 from autokd.engine.proposer import Proposer
 from autokd.engine.strategies import Strategy
 from autokd.errors import AutoKDError
+from autokd.failure import OVER_MEMORY
 from autokd.records import Cost, TrialResult
 from autokd.trial import describe_excess, trial_seed
 
@@ -33,6 +34,7 @@ class Driver:
     proposer: Proposer
     strategy: Strategy
     controls: Sequence[Proposal]  # begun before anything else, and trained to their end
+    portfolio: Sequence[Proposal] = ()  # begun next: what earlier searches ended with
     limits: SearchConfig
     seed: int
     folder: Path  # trials' folders are made in it
@@ -100,12 +102,16 @@ class Driver:
         return chosen or self._begin()
 
     def _begin(self) -> Entry | None:
-        """The controls, and then what the sampler proposes until something fits the budget."""
+        """The controls, what earlier searches ended with, and then proposals until something fits the budget."""
         begun = {entry.proposal.control for entry in self.ledger.entries}
         while not self._enough():
             control = next((each for each in self.controls if each.control not in begun), None)
             if control:
                 return self._add(control)
+            if recalled := next(
+                (p for p in self.portfolio if p.candidate.hash not in self._tried), None
+            ):
+                return self._add(recalled)
             number = len(self.ledger.entries)
             proposal, cost = self.proposer.propose(
                 self.ledger.entries, self._tried, seed=trial_seed(self.seed, number)
@@ -162,7 +168,12 @@ class Driver:
         if entry.deaths <= MOST_DEATHS:
             return None
         blank = entry.result or self._untrained(entry, None)
-        return replace(blank, state="failed", reason=DIED.format(entry.deaths))
+        return replace(
+            blank,
+            state="failed",
+            excess={**blank.excess, "memory": OVER_MEMORY},  # most likely
+            reason=DIED.format(entry.deaths),
+        )
 
     def _untrained(self, entry: Entry, cost: Cost | AutoKDError | None) -> TrialResult:
         """The result of a candidate that is over budget, or can't be built."""

@@ -30,6 +30,7 @@ class Proposal:
     candidate: Candidate
     params: Mapping[str, Any]  # of the space; only those that this candidate has
     control: str | None = None  # why it was put in by hand
+    origin: str | None = None  # the earlier search that it was taken over from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +115,7 @@ class Ledger:
             "candidate": proposal.candidate.to_dict(),
             "params": dict(proposal.params),
             "control": proposal.control,
+            "origin": proposal.origin,
         }
         self._write("proposal", len(self._entries), record)
         return self._entries[-1]

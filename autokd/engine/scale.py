@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,19 @@ class Scale:
     objectives: tuple[str, ...]
     teacher: TeacherInfo
     classes: int
+
+    def to_record(self) -> dict[str, Any]:
+        """With all that makes a hypervolume, so that one can be told from another that only looks like it."""
+        return asdict(self) | {"reference": self.reference, "decades": DECADES}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Scale:
+        teacher = record["teacher"]
+        return cls(
+            objectives=tuple(record["objectives"]),
+            teacher=TeacherInfo(**teacher | {"cost": Cost(**teacher["cost"])}),
+            classes=record["classes"],
+        )
 
     def points(self, results: Sequence[TrialResult]) -> Points:
         """(N, M), every coordinate to be small."""
