@@ -33,7 +33,6 @@ from autokd.task import Task
 from autokd.teachers import CachedLogits, Teacher, create, train_once
 from autokd.weights import hash_file, load_weights
 
-
 AUDIT = "audit"  # the folder of the report on val; test_audit: on test
 
 
@@ -256,13 +255,8 @@ def evaluate_on_test(result: TrialResult, task: Task) -> Verdict:
     """A finished student on the test split, with its audit. For front members only, and once each."""
     assert result.folder is not None
     folder, split = Path(result.folder), task.data.test
-    stage = result.candidate.stages[-1]
-    model = create(stage, task.data)
-    load_weights(model, folder / BEST)
-    model.to(task.device)
-    inputs = task.inputs(stage.student)
-    logits = predict(model, split, inputs=inputs, device=task.device)
-    beside = look_beside_groups(model, inputs, task)
+    model, logits = _answer_test(result, task)
+    beside = look_beside_groups(model, task.inputs(result.candidate.student), task)
     teachers = _find_or_train_teachers(result.candidate, task)
     audit = _audit(
         result, task, teachers, logits, split_name="test", folder=folder, generalisation=beside
@@ -270,3 +264,19 @@ def evaluate_on_test(result: TrialResult, task: Task) -> Verdict:
     report = folder / f"test_{AUDIT}"
     audit.save(report)
     return Verdict(**asdict(score(logits, split.labels)), audit=audit.figures(), report=str(report))
+
+
+def accuracy_on_test(result: TrialResult, task: Task) -> float:
+    """The same without an audit, for a front member's repeats."""
+    return score(_answer_test(result, task)[1], task.data.test.labels).accuracy
+
+
+def _answer_test(result: TrialResult, task: Task) -> tuple[nn.Module, Tensor]:
+    """The finished student, and its logits (N, C) of the test split."""
+    assert result.folder is not None
+    stage = result.candidate.stages[-1]
+    model = create(stage, task.data)
+    load_weights(model, Path(result.folder) / BEST)
+    model.to(task.device)
+    inputs = task.inputs(stage.student)
+    return model, predict(model, task.data.test, inputs=inputs, device=task.device)
