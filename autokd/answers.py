@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor, nn
 
 from autokd.data.array_file import array_file
@@ -20,6 +20,7 @@ from autokd.data.views import Views
 from autokd.distill import autocast, predict
 from autokd.objective import count_features
 from autokd.records import content_hash
+from autokd.shared import NOWHERE, Shared
 from autokd.students import InputFormat, features_and_logits
 
 log = logging.getLogger(__name__)
@@ -44,13 +45,22 @@ class CachedLogits:
 
     Raw, so that temperature and loss stay free; views are deterministic, so they are the logits of the very
     pixels that the student sees. A view is computed when first asked for, once for all trials and searches.
-    Features (N, D) are kept likewise, beside them, for who asks for any.
+    Features (N, D) are kept likewise, beside them, for who asks for any. What `shared` has is not computed.
     """
 
-    def __init__(self, teacher: Teacher, views: Views, folder: Path, *, classes: int) -> None:
+    def __init__(
+        self,
+        teacher: Teacher,
+        views: Views,
+        folder: Path,
+        *,
+        classes: int,
+        shared: Shared = NOWHERE,
+    ) -> None:
         self._teacher = teacher
         self._views = views
         self._folder = folder
+        self._shared = shared
         self._shape = (len(views.split.labels), classes)
         self._tables: dict[tuple[str, int], Tensor] = {}
 
@@ -73,8 +83,8 @@ class CachedLogits:
         """(M, C) float32 on the CPU. Not augmented, and not trained on."""
         teacher = self._teacher
         name = content_hash([teacher.hash, asdict(teacher.inputs), self._views.data_hash])
-        return array_file(
-            self._folder / f"val-logits-{name}.npy",
+        return self._kept(
+            f"val-logits-{name}.npy",
             shape=(len(val), self._shape[1]),
             dtype=np.float32,
             make=lambda: [
@@ -92,12 +102,26 @@ class CachedLogits:
         name = content_hash(
             [self._teacher.hash, asdict(self._teacher.inputs), self._views.fingerprint]
         )
-        return array_file(
-            self._folder / f"{kind}-{name}-{view}.npy",
+        return self._kept(
+            f"{kind}-{name}-{view}.npy",
             shape=shape,
             dtype=np.float16,
             make=lambda: self._compute(kind, view),
         )
+
+    def _kept(
+        self,
+        name: str,
+        *,
+        shape: tuple[int, ...],
+        dtype: DTypeLike,
+        make: Callable[[], Iterable[np.ndarray]],
+    ) -> Tensor:
+        path = self._folder / name
+        self._shared.fetch(path)
+        array = array_file(path, shape=shape, dtype=dtype, make=make)
+        self._shared.publish(path)
+        return array
 
     @torch.inference_mode()
     def _compute(self, kind: str, view: int) -> Iterator[NDArray[np.float16]]:

@@ -77,6 +77,10 @@ def search(
     gpus_per_trial: Annotated[
         float | None, typer.Option(min=0, help="Ray: 0.5 shares one.")
     ] = None,
+    shared: Annotated[
+        str | None,
+        typer.Option(help="Folder or URL (s3://…) for workers that don't see this folder."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     max_macs: Annotated[str | None, typer.Option(help="Budget: 300M multiply-accumulates.")] = None,
     max_params: Annotated[str | None, typer.Option(help="Budget: 5M parameters.")] = None,
@@ -108,6 +112,7 @@ def search(
         "executor": executor,
         "ray_address": ray_address,
         "gpus_per_trial": gpus_per_trial,
+        "shared": shared,
     }
     config = _load(file, {"budget": limits, "search": length, "": {"seed": seed}})
     with watch(config) as observe:

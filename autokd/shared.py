@@ -64,7 +64,8 @@ class Shared:
         """Brings a file into the store, unless one of its name is there."""
         if self._url is None or (place := self._place(path)) in self._there:
             return
-        self._retry(lambda: self._has(place) or self._upload(path, place))
+        if not self._retry(lambda: self._has(place)):
+            self._retry(lambda: self._upload(path, place))
         self._there.add(place)
 
     def fetch_folder(self, folder: Path, *, state: str) -> bool:
@@ -93,7 +94,7 @@ class Shared:
             return
         with tempfile.TemporaryDirectory(dir=self._local, prefix="published-") as temporary:
             archive = Path(temporary) / "folder.zip"
-            with storage_errors(archive), zipfile.ZipFile(archive, "w") as packed:  # weights: stored
+            with storage_errors(archive), zipfile.ZipFile(archive, "w") as packed:
                 for path in sorted(folder.rglob("*")):
                     packed.write(path, path.relative_to(folder))
             place = f"{self._place(folder)}/{state}.zip"

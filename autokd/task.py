@@ -24,6 +24,7 @@ from autokd.records import (
     TeacherInfo,
     content_hash,
 )
+from autokd.shared import NOWHERE, Shared
 from autokd.students import InputFormat
 from autokd.teachers import Teacher, build_student, load_teacher
 
@@ -72,6 +73,7 @@ class Task:
     budget: Budget
     weight_dtype: str
     cache: Path  # for teachers, assistants, views and logits
+    shared: Shared = NOWHERE  # where those with another cache find teachers, assistants, logits
     device: torch.device
     threads: int
     policy: AuditPolicy = field(default_factory=AuditPolicy)
@@ -112,6 +114,11 @@ class Task:
         return excess
 
     @property
+    def hashes(self) -> tuple[str, str]:
+        """Of images and teacher: trials of which these differ don't compare."""
+        return self.data.info.hash, self.teacher_info.hash
+
+    @property
     def classes(self) -> int:
         return len(self.data.info.class_names)
 
@@ -139,6 +146,7 @@ def create_task(
     *,
     cache: Path,
     data: ImageData | None = None,
+    shared: Shared = NOWHERE,
     device: str | None = None,
     threads: int | None = None,
 ) -> Task:
@@ -147,7 +155,9 @@ def create_task(
     threads = threads or torch.get_num_threads()
     torch.set_num_threads(threads)
     data = data or load_data(config.data, seed=config.seed, cache=cache)
-    teacher, info = load_teacher(config.teacher, data, cache=cache, seed=config.seed, device=chosen)
+    teacher, info = load_teacher(
+        config.teacher, data, cache=cache, shared=shared, seed=config.seed, device=chosen
+    )
     return Task(
         data=data,
         teacher=teacher,
@@ -155,6 +165,7 @@ def create_task(
         budget=config.budget.to_budget(),
         weight_dtype=config.budget.weights,
         cache=cache,
+        shared=shared,
         device=chosen,
         threads=threads,
         policy=config.audit.to_policy(seed=config.seed),

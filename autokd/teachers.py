@@ -23,6 +23,7 @@ from autokd.distill import BEST, TeacherLogits, evaluate, train_stage
 from autokd.errors import CheckpointError, ConfigError, storage_errors
 from autokd.mitigation import NONE
 from autokd.records import Epoch, Stage, StudentSpec, TeacherInfo, Training, content_hash
+from autokd.shared import NOWHERE, Shared
 from autokd.students import InputFormat, create_student
 from autokd.weights import hash_file, load_checkpoint, load_weights
 
@@ -41,7 +42,13 @@ log = logging.getLogger(__name__)
 
 
 def load_teacher(
-    config: TeacherConfig, data: ImageData, *, cache: Path, seed: int, device: torch.device
+    config: TeacherConfig,
+    data: ImageData,
+    *,
+    cache: Path,
+    seed: int,
+    device: torch.device,
+    shared: Shared = NOWHERE,
 ) -> tuple[Teacher, TeacherInfo]:
     """The teacher of a search and its measurements; trained first where the search file says so.
 
@@ -58,7 +65,11 @@ def load_teacher(
             f"got {len(inputs.mean)} and {len(inputs.std)}"
         )
     if config.train:
-        teacher = _trained(stage, inputs, data, cache=cache, seed=seed, device=device)
+        key = content_hash([stage.identity(), asdict(inputs), data.drawing(), seed])
+        teacher = train_once(
+            stage, [], data=data, inputs=inputs, key=key, folder=cache / "teachers", device=device,
+            cache=cache, shared=shared,
+        )  # fmt: skip
         source = "trained here"
     elif config.checkpoint:
         teacher = _from_checkpoint(config.checkpoint, spec, inputs, data, device)
@@ -108,10 +119,12 @@ def train_once(
     folder: Path,
     device: torch.device,
     cache: Path,
+    shared: Shared = NOWHERE,
 ) -> Teacher:
     """A model trained under a name made of all that made it, and found again by whoever needs it next.
 
-    `key` is that name; others who want the same model meanwhile wait. Seeds follow from it.
+    `key` is that name. Seeds follow from it. Others on this machine who want the same model meanwhile wait; on
+    another machine they train it as well, which comes to the same.
     """
     if (
         stage.mitigation != NONE
@@ -125,6 +138,8 @@ def train_once(
     with storage_errors(home):
         home.mkdir(parents=True, exist_ok=True)
     with storage_errors(home), FileLock(home / "training.lock"):
+        for part in (home / BEST, done):  # in this order: who sees the second may take the first
+            shared.fetch(part)
         if not done.exists():
             log.info(
                 "training %s: %s, %d epochs", stage.name, stage.student.model, stage.training.epochs
@@ -147,6 +162,8 @@ def train_once(
                 log.info("%s: %s", stage.name, describe_epoch(epoch, stage.training.epochs))
                 history.append(asdict(epoch))
             done.write_text(json.dumps({"stage": asdict(stage), "history": history}, indent=1))
+        for part in (home / BEST, done):
+            shared.publish(part)
     model = create(stage, data)
     load_weights(model, home / BEST)
     return Teacher(model, inputs, key, device)
@@ -170,28 +187,6 @@ def create(stage: Stage, data: ImageData) -> nn.Module:
         "drop_path_rate": stage.training.drop_path_rate,
     }
     return build_student(stage.student, data, **rates)
-
-
-def _trained(
-    stage: Stage,
-    inputs: InputFormat,
-    data: ImageData,
-    *,
-    cache: Path,
-    seed: int,
-    device: torch.device,
-) -> Teacher:
-    key = content_hash([stage.identity(), asdict(inputs), data.drawing(), seed])
-    return train_once(
-        stage,
-        [],
-        data=data,
-        inputs=inputs,
-        key=key,
-        folder=cache / "teachers",
-        device=device,
-        cache=cache,
-    )
 
 
 def _from_checkpoint(

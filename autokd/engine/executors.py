@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from autokd.config import Config
 from autokd.records import Candidate, Cost, TrialResult
+from autokd.shared import Shared
 from autokd.task import Task, create_task
 from autokd.trial import run_trial
 
@@ -28,7 +29,7 @@ class Work:
     candidate: Candidate
     number: int
     seed: int
-    folder: Path
+    folder: Path  # relative to the worker's cache where that is not the driver's
     control: str | None
     cost: Cost | None  # what follows from the student's shapes
     until: int | None  # epochs of the trial's own after which it pauses; None: its end
@@ -159,7 +160,22 @@ _worker_task: Task | None = None  # a worker process serves one search
 
 def _start_worker(config: Config, cache: Path, device: str | None, threads: int) -> None:
     global _worker_task
-    _worker_task = create_task(config, cache=cache, device=device, threads=threads)
+    threading.Thread(target=_end_with_driver, daemon=True).start()
+    _worker_task = load_task(config, cache=cache, device=device, threads=threads)
+
+
+def _end_with_driver() -> None:
+    """A killed driver leaves nobody who trains on in the folders that the next one uses."""
+    driver = multiprocessing.parent_process()
+    assert driver is not None
+    driver.join()
+    os._exit(1)
+
+
+def load_task(config: Config, *, cache: Path, device: str | None, threads: int) -> Task:
+    """A worker's own: it finds the teacher that the driver has loaded or trained."""
+    shared = Shared(config.search.shared, cache)
+    return create_task(config, cache=cache, shared=shared, device=device, threads=threads)
 
 
 def _evaluate_here(work: Work) -> TrialResult:
@@ -169,14 +185,24 @@ def _evaluate_here(work: Work) -> TrialResult:
 
 def evaluate(work: Work, task: Task) -> TrialResult:
     """What every worker does, wherever it is."""
-    return run_trial(
+    folder = task.cache / work.folder
+    if work.before:
+        task.shared.fetch_folder(folder, state=folder_state(work.before))
+    result = run_trial(
         work.candidate,
         task,
         number=work.number,
         seed=work.seed,
-        folder=work.folder,
+        folder=folder,
         control=work.control,
         cost=work.cost,
         until=work.until,
         before=work.before,
     )
+    task.shared.publish_folder(folder, state=folder_state(result))
+    return result
+
+
+def folder_state(result: TrialResult) -> str:
+    """What a trial's folder is kept under where workers share it: one name for each pause, and for its end."""
+    return f"{len(result.history)}-{result.state}"
