@@ -22,6 +22,7 @@ from autokd.errors import TrainingDivergedError
 from autokd.mitigation import MFD
 from autokd.objective import Objective, TeacherLogits, loss_terms
 from autokd.records import Epoch, Stage
+from autokd.stopwatch import Stopwatch
 from autokd.students import InputFormat
 from autokd.weights import save_weights
 
@@ -65,6 +66,7 @@ def train_stage(
     at_least: float = -1.0,
     resume: bool = False,
     until: int | None = None,
+    watch: Stopwatch | None = None,
 ) -> Iterator[Epoch]:
     """Train the student in place, one epoch a step; yields what each epoch came to.
 
@@ -73,9 +75,10 @@ def train_stage(
     After epoch `until` it pauses: a checkpoint is left in `folder`, and with `resume` it goes on from there as if
     it had not paused.
     Raises TrainingDivergedError, naming the term, when a loss is NaN or infinite.
+    `watch` is told what is neither building nor training: evaluating on val.
     The stage's mitigation looks at the groups of train, and of val at the teacher's margins at most.
     """
-    training = stage.training
+    training, watch = stage.training, watch or Stopwatch()
     student.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = create_optimizer_v2(
         student,
@@ -137,9 +140,10 @@ def train_stage(
             stage.name, epoch, {name: float(total) / batches for name, total in sums.items()}
         )
 
-        measured = evaluate(
-            student, val, inputs=inputs, device=device, precision=training.precision
-        )
+        with watch("evaluate"):
+            measured = evaluate(
+                student, val, inputs=inputs, device=device, precision=training.precision
+            )
         if not math.isfinite(measured.loss):
             raise TrainingDivergedError(
                 f"{stage.name}, epoch {epoch}: the loss on val became {measured.loss}"

@@ -262,6 +262,7 @@ class TrialResult:
     control: str | None = None  # why it was put in by hand: "no distillation, small student"
     reason: str | None = None  # why it was rejected, stopped or failed; one line
     seconds: float = 0.0
+    spent: Mapping[str, float] = field(default_factory=dict)  # of these, by activity
     threads: int = 1  # CPU threads it was trained with; sums in floating point depend on it
     folder: str | None = None  # where weights, candidate.yaml and the audit's report are
 

@@ -29,6 +29,7 @@ from autokd.records import (
     Verdict,
     content_hash,
 )
+from autokd.stopwatch import Stopwatch
 from autokd.task import Task
 from autokd.teachers import CachedLogits, Teacher, create, train_once
 from autokd.weights import hash_file, load_weights
@@ -63,6 +64,7 @@ def run_trial(
     trial too.
     """
     start = time.perf_counter()
+    watch = Stopwatch(before.spent if before else None)
     result = replace(before, state="failed", reason=None) if before else TrialResult(
         number=number,
         seed=seed,
@@ -78,9 +80,10 @@ def run_trial(
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             if result.cost is None:
-                result = _measure(result, task, cost)
+                with watch("measure"):
+                    result = _measure(result, task, cost)
             if result.state != "rejected":
-                result = _train_and_evaluate(result, task, folder, until)
+                result = _train_and_evaluate(result, task, folder, until, watch)
     except StorageError:
         raise
     except AutoKDError as error:
@@ -90,7 +93,8 @@ def run_trial(
             result = over_memory(result, error)
         else:
             result = replace(result, reason=describe_bug(error, number, folder))
-    return replace(result, seconds=result.seconds + time.perf_counter() - start)
+    seconds = result.seconds + time.perf_counter() - start
+    return replace(result, seconds=seconds, spent=watch.seconds)
 
 
 def _measure(blank: TrialResult, task: Task, known: Cost | None) -> TrialResult:
@@ -106,24 +110,30 @@ def _measure(blank: TrialResult, task: Task, known: Cost | None) -> TrialResult:
 
 
 def _train_and_evaluate(
-    measured: TrialResult, task: Task, folder: Path, until: int | None
+    measured: TrialResult, task: Task, folder: Path, until: int | None, watch: Stopwatch
 ) -> TrialResult:
-    teachers = _find_or_train_teachers(measured.candidate, task)
-    history, model = _train(measured, teachers, task, folder=folder, until=until)
+    with watch("assistants"):
+        teachers = _find_or_train_teachers(measured.candidate, task)
+    with watch("train"):
+        history, model = _train(measured, teachers, task, folder=folder, until=until, watch=watch)
     paused = until is not None and len(history) == until
     result = replace(measured, history=history, state="stopped" if paused else "complete")
     if paused and not task.audits_pauses:
         best = max(history, key=lambda epoch: epoch.val_accuracy)
         return replace(result, val={"accuracy": best.val_accuracy, "loss": best.val_loss})
     inputs = task.inputs(measured.candidate.student)
-    logits = predict(model, task.data.val, inputs=inputs, device=task.device)
-    audit = _audit(measured, task, teachers, logits, split_name="val", folder=folder)
+    with watch("evaluate"):
+        logits = predict(model, task.data.val, inputs=inputs, device=task.device)
+    with watch("audit"):
+        audit = _audit(measured, task, teachers, logits, split_name="val", folder=folder)
+        if not paused:
+            audit.save(folder / AUDIT)
     cost = measured.cost
     assert cost is not None
     if not paused:
-        audit.save(folder / AUDIT)
         (folder / CHECKPOINT).unlink(missing_ok=True)
-        if cost.latency_ms is None:
+    if not paused and cost.latency_ms is None:
+        with watch("measure"):
             cost = task.measure_cost(measured.candidate.student, latency=True)
     return replace(
         result,
@@ -141,6 +151,7 @@ def _train(
     *,
     folder: Path,
     until: int | None,
+    watch: Stopwatch,
 ) -> tuple[tuple[Epoch, ...], nn.Module]:
     """The student's own stages in turn, from the last pause on. The model has the weights of its best epoch on val."""
     checkpoint = read_checkpoint(folder) if measured.history else None
@@ -155,9 +166,10 @@ def _train(
         earlier = [epoch for epoch in history if epoch.stage != stage.name]
         stage_seed = int(content_hash([measured.seed, stage.name]), 16) % 2**31
         torch.manual_seed(stage_seed)
-        model = create(stage, task.data)
-        if stage.start_from is not None and not resumed:
-            load_weights(model, folder / BEST)
+        with watch("build"):
+            model = create(stage, task.data)
+            if stage.start_from is not None and not resumed:
+                load_weights(model, folder / BEST)
         history += train_stage(
             stage,
             model,
@@ -171,6 +183,7 @@ def _train(
             at_least=max((e.val_accuracy for e in earlier), default=-1.0),
             resume=resumed,
             until=None if until is None else until - len(earlier),
+            watch=watch,
         )
         load_weights(model, folder / BEST)
         if len(history) == until:

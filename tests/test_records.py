@@ -241,6 +241,7 @@ results = st.builds(
     control=st.none() | texts,
     reason=st.none() | texts,
     folder=st.none() | texts,
+    spent=st.dictionaries(names, finite),
 )
 
 

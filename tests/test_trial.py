@@ -123,6 +123,21 @@ def test_the_same_candidate_and_seed_give_the_same_student_alone_and_after_other
     assert alone.val["loss"] != with_another_seed.val["loss"]
 
 
+def test_a_trial_says_what_its_seconds_went_into_over_all_its_parts(task, tmp_path):
+    whole = run(task, candidate(epochs=2), tmp_path / "whole")
+    assert whole.spent.keys() == {"measure", "assistants", "train", "build", "evaluate", "audit"}
+    assert min(whole.spent.values()) > 0
+    assert sum(whole.spent.values()) <= whole.seconds
+    first = run_trial(
+        candidate(epochs=2), task, number=0, seed=7, folder=tmp_path / "parts", until=1
+    )
+    parts = run_trial(
+        candidate(epochs=2), task, number=0, seed=7, folder=tmp_path / "parts", before=first
+    )
+    assert first.spent.keys() == whole.spent.keys() - {"audit"}
+    assert all(parts.spent[activity] >= seconds for activity, seconds in first.spent.items())
+
+
 def without_seconds(result):
     return [replace(epoch, seconds=0) for epoch in result.history]
 

@@ -1,0 +1,42 @@
+"""Seconds by activity: what time went into."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+
+class Stopwatch:
+    """An activity within another interrupts it, so that no second counts twice."""
+
+    seconds: dict[str, float]  # so far, by activity
+
+    def __init__(
+        self,
+        before: Mapping[str, float] | None = None,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Goes on from the seconds of an earlier watch."""
+        self.seconds = dict(before or {})
+        self._clock = clock
+        self._running: list[str] = []  # innermost last
+        self._since = 0.0
+
+    @contextmanager
+    def __call__(self, activity: str) -> Iterator[None]:
+        self._count()
+        self._running.append(activity)
+        try:
+            yield
+        finally:
+            self._count()
+            self._running.pop()
+
+    def _count(self) -> None:
+        now = self._clock()
+        if self._running:
+            innermost = self._running[-1]
+            self.seconds[innermost] = self.seconds.get(innermost, 0.0) + now - self._since
+        self._since = now
