@@ -17,6 +17,7 @@ from autokd.engine.strategies import Strategy
 from autokd.errors import AutoKDError
 from autokd.failure import OVER_MEMORY
 from autokd.records import Cost, TrialResult
+from autokd.stopwatch import Stopwatch
 from autokd.trial import describe_excess, trial_seed
 
 log = logging.getLogger(__name__)
@@ -40,12 +41,14 @@ class Driver:
     folder: Path  # trials' folders are made in it
     mirror: Callable[[TrialResult], None]  # told of every result, after the ledger
     observe: Callable[[Progress], None]
+    watch: Stopwatch = field(init=False)  # over all runs that came to their end
     _busy: set[int] = field(default_factory=set)
     _latest: TrialResult | None = None
 
     def __post_init__(self) -> None:
         self._start = time.monotonic()
         self._clock_before = self.ledger.clock
+        self.watch = Stopwatch(self.ledger.notes.get("spent"))
         entries = self.ledger.entries
         self._begun_before = sum(not _is_rejected(entry) for entry in entries)
         self._tried = {entry.proposal.candidate.hash for entry in entries}
@@ -54,12 +57,14 @@ class Driver:
         """Train until it is time to stop; why it stopped."""
         self.observe(self.progress())
         while True:
-            while executor.has_room and (entry := self._next()):
-                self._busy.add(entry.number)
-                executor.submit(self._work(entry))
+            with self.watch("ask"):
+                while executor.has_room and (entry := self._next()):
+                    self._busy.add(entry.number)
+                    executor.submit(self._work(entry))
             if not self._busy:
                 return self._limit() or self._enough() or "nothing left to train"
-            number, result = executor.next_result()
+            with self.watch("wait"):
+                number, result = executor.next_result()
             self._busy.remove(number)
             if result is None:
                 result = self._bury(number)
@@ -124,7 +129,8 @@ class Driver:
 
     def _add(self, proposal: Proposal) -> Entry:
         self._tried.add(proposal.candidate.hash)
-        return self.ledger.add(proposal)
+        with self.watch("record"):
+            return self.ledger.add(proposal)
 
     def _work(self, entry: Entry) -> Work:
         epochs = entry.proposal.candidate.epochs
@@ -156,10 +162,13 @@ class Driver:
     def _record(self, result: TrialResult) -> None:
         """Into the ledger first: what is there is never lost or repeated."""
         self.ledger.clock = self._clock_before + time.monotonic() - self._start
-        self.ledger.record(result)
+        with self.watch("record"):
+            self.ledger.record(result)
         self._latest = result
-        self.mirror(result)
-        self.observe(self.progress())
+        with self.watch("log"):
+            self.mirror(result)
+        with self.watch("show"):
+            self.observe(self.progress())
 
     def _bury(self, number: int) -> TrialResult | None:
         """A worker died with this trial, which is tried again from its last pause unless that has happened too often."""
