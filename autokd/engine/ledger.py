@@ -61,6 +61,7 @@ class Ended:
     result: TrialResult
     clock: float  # seconds that the search had been driven for
     epochs: int  # that had been trained in all
+    proposed: int  # trials that there were by then, rejected ones too
 
 
 class Ledger:
@@ -187,7 +188,14 @@ class Ledger:
         self._count(entry, result)
         self._entries[trial] = entry = replace(entry, results=(*entry.results, result), deaths=0)
         if entry.is_closed:
-            self.ended.append(Ended(result=result, clock=self.clock, epochs=self.epochs))
+            self.ended.append(
+                Ended(
+                    result=result,
+                    clock=self.clock,
+                    epochs=self.epochs,
+                    proposed=len(self._entries),
+                )
+            )
 
     def _count(self, entry: Entry, result: TrialResult) -> None:
         before = len(entry.result.history) if entry.result else 0
