@@ -155,6 +155,8 @@ def _train(
 ) -> tuple[tuple[Epoch, ...], nn.Module]:
     """The student's own stages in turn, from the last pause on. The model has the weights of its best epoch on val."""
     checkpoint = read_checkpoint(folder) if measured.history else None
+    if checkpoint and not _is_of(checkpoint, measured.history[-1]):
+        checkpoint = None  # of a later pause, which nobody heard of: driver or worker died just then
     paused_in = checkpoint["stage"] if checkpoint else None
     history = list(measured.history) if checkpoint else []  # a lost checkpoint: from the start
     model: nn.Module | None = None
@@ -190,6 +192,10 @@ def _train(
             break
     assert model is not None, "a candidate has a stage that is no assistant"
     return tuple(history), model
+
+
+def _is_of(checkpoint: Mapping[str, Any], pause: Epoch) -> bool:
+    return (checkpoint["stage"], checkpoint["epoch"]) == (pause.stage, pause.epoch)
 
 
 def _audit(

@@ -244,6 +244,31 @@ def test_a_lost_checkpoint_costs_time_and_nothing_else(task, tmp_path):
     assert again.val == whole.val
 
 
+def test_a_checkpoint_of_a_pause_that_nobody_heard_of_costs_time_and_nothing_else(task, tmp_path):
+    """Its worker, or the driver, died between the checkpoint and the record of it."""
+    whole = run(task, candidate(epochs=4), tmp_path / "whole")
+
+    def go_on(until, before):
+        return run_trial(
+            candidate(epochs=4),
+            task,
+            number=0,
+            seed=7,
+            folder=tmp_path / "parts",
+            until=until,
+            before=before,
+        )
+
+    first = go_on(1, None)
+    unheard = go_on(3, first)
+    again = go_on(3, first)
+    assert (again.state, dict(again.val)) == ("stopped", dict(unheard.val))
+    assert [epoch.epoch for epoch in again.history] == [1, 2, 3]
+    last = go_on(None, again)
+    assert last.state == "complete"
+    assert without_seconds(last) == without_seconds(whole)
+
+
 def test_a_finished_student_is_tested_from_its_best_weights(task, tmp_path):
     result = run(task, Candidate(stages=(LABELS_ALONE,)), tmp_path / "0")
     tested = evaluate_on_test(result, task)
