@@ -36,6 +36,7 @@ def search(
     device: str | None = None,
     directory: str | Path = ".",
     command: str | None = None,
+    new: bool = False,
     observe: Observe = lambda _: None,
 ) -> SearchResult:
     """Search a space and leave its Pareto front in MLflow; the same call goes on with an interrupted search.
@@ -46,6 +47,7 @@ def search(
         tracking_uri: an MLflow server or database; None: `mlflow.db` in `directory`.
         ledger: URL of the database for the search's own records; None: a file in `directory`.
         device: such as `cuda` or `cpu`; None: a GPU where there is one.
+        new: begin another search although one of this name, with other settings, has not ended.
         observe: called with the search's `Progress` after every trial.
 
     Raises:
@@ -66,6 +68,7 @@ def search(
         ledger=ledger,
         device=device,
         command=command,
+        new=new,
         observe=observe,
     )
 

@@ -67,6 +67,16 @@ def search(
     strategy: Annotated[
         str | None, typer.Option(help="halving (default), full, random or one-epoch.")
     ] = None,
+    final_seeds: Annotated[
+        int | None, typer.Option(min=0, help="Train the front again with so many further seeds.")
+    ] = None,
+    warm_start: Annotated[
+        list[str] | None,
+        typer.Option(help="Begin with the front of this earlier search. May be repeated."),
+    ] = None,
+    new: Annotated[
+        bool, typer.Option("--new", help="Leave an open search of this name, and begin another.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time.")] = None,
     executor: Annotated[
         str | None, typer.Option(help="local (processes of this machine) or ray.")
@@ -113,6 +123,8 @@ def search(
         "ray_address": ray_address,
         "gpus_per_trial": gpus_per_trial,
         "shared": shared,
+        "final_seeds": final_seeds,
+        "warm_start": warm_start or None,
     }
     config = _load(file, {"budget": limits, "search": length, "": {"seed": seed}})
     with watch(config) as observe:
@@ -123,6 +135,7 @@ def search(
             ledger=ledger,
             device=device,
             command=shlex.join(["autokd", *sys.argv[1:]]),
+            new=new,
             observe=observe,
         )
     print_result(result, tracking_uri)

@@ -205,7 +205,8 @@ class AuditConfig(Section):
 
 
 class SearchConfig(Section):
-    """How long, how and towards what to search. Whichever of trials, time, epochs and patience comes first ends it."""
+    """How long, how and towards what to search. Whichever of trials, time, epochs and patience comes first ends it;
+    final_seeds come on top."""
 
     trials: Positive = 50  # that are begun; with halving, few are trained to their end
     time: Seconds | None = None
@@ -230,6 +231,8 @@ class SearchConfig(Section):
         "macs",
     )
     resamples: Annotated[int, Field(ge=0)] = 4  # further proposals when one is over budget
+    final_seeds: Annotated[int, Field(ge=0)] = 0  # further trainings of each member of the front
+    warm_start: tuple[str, ...] = ()  # earlier searches whose fronts are tried first
 
     @model_validator(mode="after")
     def _check(self) -> SearchConfig:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 TEACHER = "teacher"  # in Stage.teachers: the search's own teacher, not an earlier stage's student
@@ -364,6 +364,9 @@ class Remeasured:
     test_mean: float | None  # None: only members of the front are tested
     test_std: float | None
     shrink: float  # the val accuracy that was chosen minus val_mean
+
+
+REMEASURED = tuple(field.name for field in fields(Remeasured))  # in this order in tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

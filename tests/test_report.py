@@ -18,7 +18,7 @@ from engine_records import (
 )
 
 from autokd.engine.progress import find_front
-from autokd.records import Budget, Cost
+from autokd.records import REMEASURED, Budget, Cost, Remeasured
 from autokd.report.change import worst_change_html
 from autokd.report.frame import COLUMNS, front_frame, front_page, stored_front
 from autokd.report.plot import pareto_html
@@ -98,6 +98,7 @@ def stored_trials() -> pd.DataFrame:
             "undecided": None,
             "test_undecided": None,
             "test_audit": None,
+            **dict.fromkeys(REMEASURED),
             "feasible": True,
             "macs": r.cost.macs if r.cost else None,
             "params": r.cost.params if r.cost else None,
@@ -228,6 +229,40 @@ def test_a_search_whose_students_all_widen_the_gap_says_so():
     assert summarise(RESULTS, (), TEACHER).endswith(
         "none kept the gap between groups within audit.max_gap_growth, so there is no front."
     )
+
+
+AGAIN = Remeasured(seeds=4, val_mean=0.70, val_std=0.02, test_mean=0.68, test_std=0.04, shrink=0.05)
+
+
+def test_the_table_has_mean_and_spread_of_further_seeds_where_there_are_some():
+    members = [replace(make_member(1), again=AGAIN)]
+    frame = front_frame(FRONT, TEACHER, members)
+    assert frame["seeds"].fillna(0).tolist() == [4, 0, 0]
+    assert frame["val_mean"].tolist()[0] == 0.70
+    assert frame["test_std"].tolist()[0] == 0.04
+    assert frame[list(REMEASURED)][1:].isna().all().all()
+
+
+def test_the_summary_says_how_much_of_the_chosen_accuracy_is_left():
+    shrinks = (0.05, -0.01, 0.02)
+    members = [
+        replace(make_member(r.number), again=replace(AGAIN, shrink=shrink))
+        for r, shrink in zip(FRONT, shrinks, strict=True)
+    ]
+    assert (
+        "Trained again from 4 further seeds, the front's val accuracy is 2.0 points below what it was chosen by "
+        "(-1.0 to 5.0)." in summarise(RESULTS, FRONT, TEACHER, members)
+    )
+
+
+def test_what_distillation_gains_is_told_over_all_seeds_with_its_standard_error():
+    numbers = {r.control: r.number for r in RESULTS if r.control}
+    again = {
+        numbers["plain KD, large student"]: AGAIN,
+        numbers["no distillation, large student"]: replace(AGAIN, val_mean=0.66, val_std=0.0),
+    }
+    summary = summarise(RESULTS, FRONT, TEACHER, again=again)
+    assert "by +4.0 ± 1.0 points for the large one" in summary  # 0.02 / sqrt(4)
 
 
 def test_the_page_of_changes_shows_verdict_and_change_of_every_audited_trial():

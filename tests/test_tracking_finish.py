@@ -48,7 +48,9 @@ def test_a_members_audit_on_test_is_in_its_run_and_in_the_table_read_back(store,
     tracker = begin(store)
     trial = make_result(0, audit=make_audit())
     member = make_member(0, report=report, status="fail", worst_change=-0.2, undecided=3)
-    tracker.finish([member], [trial], hypervolume=0.1, summary="", pages={}, frame=pd.DataFrame())
+    tracker.finish(
+        [member], [trial], hypervolume=0.1, stopped="", summary="", pages={}, frame=pd.DataFrame()
+    )
     run = trial_runs(store)[0]
     assert run.data.tags["autokd.test_audit"] == "fail"
     assert run.data.metrics["test/worst_change"] == -0.2

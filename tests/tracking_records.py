@@ -143,6 +143,7 @@ def finish(tracker: Tracker, trials: list[TrialResult], front: list[int]) -> Non
         members,
         trials,
         hypervolume=0.7,
+        stopped="5 trials",
         summary=f"{len(front)} students.",
         pages={"pareto.html": "<p>front</p>", "fairness.html": "<p>worst</p>"},
         frame=pd.DataFrame({"trial": front}),

@@ -14,6 +14,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from autokd.errors import ConfigError
 
+STUDY_DIGITS = 6  # of a study's name, after the search's and a hyphen
+
 EVENTS = Table(
     "autokd_events",
     MetaData(),
@@ -34,11 +36,12 @@ STATUS = Table(  # of a search that runs, for who looks on; nothing is decided b
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenStudy:
-    """A search that has got somewhere, and has not ended."""
+class BegunStudy:
+    """A search that has got somewhere."""
 
     name: str
     identity: Mapping[str, Any]
+    has_ended: bool
 
 
 def ledger_url(given: str | None, folder: Path) -> str:
@@ -46,30 +49,32 @@ def ledger_url(given: str | None, folder: Path) -> str:
     return given or f"sqlite:///{folder / 'ledger.db'}"
 
 
-def open_studies(url: str, prefix: str) -> list[OpenStudy]:
-    """Searches whose name begins so, the one that wrote last behind the others. None where there is no ledger yet."""
+def begun_studies(url: str, name: str) -> list[BegunStudy]:
+    """Searches of this name that have results. None where there is no ledger yet."""
+    own = EVENTS.c.study.startswith(f"{name}-", autoescape=True)
     notes: dict[str, dict[str, Any]] = {}
     started = set()
     engine = create_engine(url)
-    own = EVENTS.c.study.startswith(prefix, autoescape=True)
-    note = own & (EVENTS.c.kind == "note")
     try:
         with engine.connect() as connection:
             for study, record in connection.execute(
-                select(EVENTS.c.study, EVENTS.c.record).where(note).order_by(EVENTS.c.place)
+                select(EVENTS.c.study, EVENTS.c.record)
+                .where(own & (EVENTS.c.kind == "note"))
+                .order_by(EVENTS.c.place)
             ):
                 known = json.loads(record)
                 notes.setdefault(study, {})[known["name"]] = known["value"]
-            done = own & (EVENTS.c.kind == "result")
-            started = set(connection.execute(select(EVENTS.c.study).where(done)).scalars())
+            done = select(EVENTS.c.study).where(own & (EVENTS.c.kind == "result"))
+            started = set(connection.execute(done.distinct()).scalars())
     except SQLAlchemyError:  # a ledger that can't be read is refused where it is opened
         return []
     finally:
         engine.dispose()
     return [
-        OpenStudy(name=study, identity=known["identity"])
-        for study, known in sorted(notes.items(), key=lambda item: item[1].get("begun", 0.0))
-        if study in started and "identity" in known and "ended" not in known
+        BegunStudy(name=study, identity=known["identity"], has_ended="ended" in known)
+        for study, known in notes.items()
+        if len(study) == len(name) + 1 + STUDY_DIGITS  # not "mine-too" when "mine" is asked for
+        if study in started and "identity" in known
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,16 +10,18 @@ from dataclasses import asdict, dataclass
 import pandas as pd
 
 from autokd.engine.ledger import Ledger
-from autokd.engine.progress import find_front
+from autokd.engine.progress import find_front, search_hypervolume
+from autokd.engine.repeats import remeasure
+from autokd.engine.scale import Scale
 from autokd.errors import AutoKDError
-from autokd.records import FrontMember, SearchInfo, TrialResult, Verdict
+from autokd.records import FrontMember, Remeasured, SearchInfo, TrialResult, Verdict
 from autokd.report.change import worst_change_html
 from autokd.report.frame import front_frame
 from autokd.report.plot import pareto_html
 from autokd.report.words import summarise
 from autokd.task import Task
 from autokd.tracking.write import Tracker
-from autokd.trial import evaluate_on_test
+from autokd.trial import accuracy_on_test, evaluate_on_test
 
 log = logging.getLogger(__name__)
 
@@ -46,25 +49,37 @@ def finish(
     tracker: Tracker,
     *,
     run_id: str,
-    results: Sequence[TrialResult],
-    hypervolume: float,
+    scale: Scale,
     reason: str,
     interrupted: bool,
 ) -> SearchResult:
     """Mark the front and write the report; test its members unless the search is to go on."""
+    results = [entry.result for entry in ledger.entries if entry.result is not None]
     front = find_front(results, info.objectives)
     verdicts = {} if interrupted else _test(front, task, ledger)
+    again = {} if interrupted else _remeasure(front, task, ledger)
     members = [
-        FrontMember(number=result.number, rank=rank, verdict=verdicts.get(result.number))
+        FrontMember(
+            number=result.number,
+            rank=rank,
+            verdict=verdicts.get(result.number),
+            again=again.get(result.number),
+        )
         for rank, result in enumerate(front, start=1)
     ]
     frame = front_frame(front, info.teacher, members)
     summary = summarise(
-        results, front, info.teacher, members, accepted_bias=task.policy.accept_teacher_bias
+        results,
+        front,
+        info.teacher,
+        members,
+        again=again,
+        accepted_bias=task.policy.accept_teacher_bias,
     )
     pages = {
         "pareto.html": pareto_html(results, front, info.teacher, info.budget, title=info.study),
         "fairness.html": worst_change_html(results, front, title=info.study),
+        "scale.json": json.dumps(scale.to_record(), indent=1),
     }
     try:
         if interrupted:
@@ -73,7 +88,8 @@ def finish(
             tracker.finish(
                 members,
                 results,
-                hypervolume=hypervolume,
+                hypervolume=search_hypervolume(results, scale),
+                stopped=reason,
                 summary=summary,
                 pages=pages,
                 frame=frame,
@@ -106,3 +122,16 @@ def _test(front: Sequence[TrialResult], task: Task, ledger: Ledger) -> dict[int,
             known[result.number] = evaluate_on_test(result, task)
             ledger.note("test", {str(n): asdict(verdict) for n, verdict in known.items()})
     return known
+
+
+def _remeasure(front: Sequence[TrialResult], task: Task, ledger: Ledger) -> dict[int, Remeasured]:
+    """Of every trial that was trained again, by its number. Test is asked for repeats of the front alone, once each."""
+    known: dict[str, float] = ledger.notes.get("test of repeats", {})
+    for result in front:
+        for repeat in ledger.entries[result.number].repeats:
+            if repeat.state == "complete" and str(repeat.seed) not in known:
+                known = known | {str(repeat.seed): accuracy_on_test(repeat, task)}
+                ledger.note("test of repeats", known)
+    by_seed = {int(seed): accuracy for seed, accuracy in known.items()}
+    found = {entry.number: remeasure(entry, by_seed) for entry in ledger.entries if entry.repeats}
+    return {number: again for number, again in found.items() if again}

@@ -7,9 +7,8 @@ from typing import Any
 
 from autokd.config import Config
 from autokd.data import ImageData
-from autokd.engine.database import OpenStudy
+from autokd.engine.database import BegunStudy
 from autokd.errors import ConfigError
-from autokd.records import content_hash
 
 # What may differ when a search goes on.
 UNIMPORTANT = {
@@ -43,25 +42,18 @@ def identify(config: Config, data: ImageData) -> dict[str, Any]:
     return record | {"images": data.info.hash, "people": data.people_hash()}
 
 
-def fingerprint(identity: Identity) -> str:
-    """16 hex digits."""
-    return content_hash(identity)
+def refuse_changed(identity: Identity, begun: Sequence[BegunStudy]) -> None:
+    """Raises ConfigError if a search of this name has not ended, and this one is neither that nor another known one.
 
-
-def refuse_changed(identity: Identity, open_studies: Sequence[OpenStudy]) -> None:
-    """Raises ConfigError if there is a search of this name that has not ended, and this is not that one any more.
-
-    `open_studies`: those of this name, the latest last. What `identity` does not know yet is not compared.
+    `begun`: those of this name. What `identity` does not know yet is not compared.
     """
-    different = [
-        (study, found)
-        for study in open_studies
-        if set(found := dict(_differences(study.identity, identity))) - FREE
-    ]
-    if not different or len(different) < len(open_studies):
+    found = [(study, dict(_differences(study.identity, identity))) for study in begun]
+    changed = [(study, {k: v for k, v in each.items() if k not in FREE}) for study, each in found]
+    opened = [(study, each) for study, each in changed if not study.has_ended]
+    if not opened or not all(each for _, each in changed):
         return
-    study, found = different[-1]
-    first, *more = (text for name, text in found.items() if name not in FREE)
+    study, differences = opened[-1]
+    first, *more = differences.values()
     also = f" (and {len(more)} more differences)" if more else ""
     raise ConfigError(
         f"search {study.name} has not ended, and this is not the same: {first}{also}; "

@@ -110,6 +110,12 @@ class Ledger:
         """`value` is what JSON holds."""
         self._write("note", None, {"name": name, "value": value})
 
+    def note_once(self, name: str, value: Any) -> Any:
+        """What was noted first under this name: now, or in an earlier run."""
+        if name not in self._notes:
+            self.note(name, value)
+        return self._notes[name]
+
     def add(self, proposal: Proposal) -> Entry:
         """Write a proposal down before anything is done about it."""
         record = {

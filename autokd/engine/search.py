@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,22 +16,26 @@ from autokd.config import Config
 from autokd.data import load_data
 from autokd.engine.candidate_file import write_candidate_file
 from autokd.engine.controls import control_proposals
-from autokd.engine.database import ledger_url
+from autokd.engine.database import STUDY_DIGITS, begun_studies, ledger_url
 from autokd.engine.driver import Driver
 from autokd.engine.executors import Executor, InProcess, ProcessPool
 from autokd.engine.finish import SearchResult, finish
+from autokd.engine.identity import identify, refuse_changed
 from autokd.engine.ledger import Ledger
 from autokd.engine.place import CACHE, make_writable, only_driver
-from autokd.engine.progress import Progress
+from autokd.engine.portfolio import carry_over, earlier_fronts
+from autokd.engine.progress import Progress, find_front
 from autokd.engine.proposer import Proposer
 from autokd.engine.ray_executor import RayExecutor
+from autokd.engine.repeats import train_again
 from autokd.engine.scale import Scale
 from autokd.engine.status import Board
 from autokd.engine.strategies import make_strategy
 from autokd.engine.survey import Survey, survey
 from autokd.engine.versions import git_commit, versions
 from autokd.errors import AuditError, ConfigError, storage_errors
-from autokd.records import Candidate, Cost, SearchInfo, TeacherInfo, TrialResult, content_hash
+from autokd.records import Candidate, SearchInfo, TrialResult, content_hash
+from autokd.shared import Shared
 from autokd.space import Space, Suggest
 from autokd.task import StudentCosts, Task, choose_device, create_task
 from autokd.tracking.store import open_store
@@ -49,33 +54,47 @@ def run_search(
     ledger: str | None = None,
     device: str | None = None,
     command: str | None = None,
+    new: bool = False,
     observe: Observe = lambda _: None,
 ) -> SearchResult:
     """Search until trials, time or epochs are used up, or Ctrl-C; goes on where the same search was interrupted.
 
     `ledger` is a database's URL; None: a file in the working directory's .autokd. Everything that can be wrong with
     the search file, the data, the budget, the teacher and the stores is found before the first trial, and raised as
-    an AutoKDError.
+    an AutoKDError. So is a search of this name that has not ended and is not this one any more, unless it is to be a
+    `new` one.
     """
     cache = directory / CACHE
     make_writable(cache)
     choose_device(device)
+    shared = Shared(config.search.shared, cache)
+    shared.check()
+    url = ledger_url(ledger, cache)
     data = load_data(config.data, seed=config.seed, cache=cache)
     check_audit(config.audit.to_policy(seed=config.seed), data)
+    identity = identify(config, data)
+    others = [] if new else begun_studies(url, config.name)
+    refuse_changed(identity, others)
     space = Space(config, image_size=data.info.image_size)
     costs = StudentCosts(data, weight_dtype=config.budget.weights, rates=space.drop_rates)
-    budget = config.budget.to_budget()
-    sample = survey(space, costs, budget=budget, seed=config.seed)
+    sample = survey(space, costs, budget=config.budget.to_budget(), seed=config.seed)
+    fronts = earlier_fronts(url, config.search.warm_start)
     store = open_store(tracking_uri, directory)  # before the teacher: training one may take hours
-    task = create_task(config, data=data, cache=cache, device=device)
+    task = create_task(config, data=data, cache=cache, shared=shared, device=device)
     sample = replace(sample, teacher_macs=task.teacher_info.cost.macs)
-    info = describe_search(config, task)
+    identity["teacher_weights"] = task.teacher_info.hash
+    refuse_changed(identity, others)
+    info = describe_search(config, task, identity)
     folder = cache / "studies" / info.study
     teacher_report = _audit_teacher(config, task, folder / "teacher_audit")
     with ExitStack() as stack:
         stack.enter_context(only_driver(cache, info.study))
-        book = stack.enter_context(closing(Ledger(ledger_url(ledger, cache), info.study)))
-        info = replace(info, teacher=_recorded_teacher(book, info.teacher))
+        book = stack.enter_context(closing(Ledger(url, info.study)))
+        scale = _recall_scale(
+            book, Scale(objectives=info.objectives, teacher=info.teacher, classes=task.classes)
+        )
+        info = replace(info, teacher=scale.teacher)
+        book.note_once("identity", identity)
         tracker = Tracker(store)
         run_id = tracker.begin(
             info,
@@ -84,9 +103,6 @@ def run_search(
             command=command,
             teacher_audit=teacher_report,
         )
-        scale = Scale(objectives=info.objectives, teacher=info.teacher, classes=task.classes)
-        strategy = make_strategy(config.search, scale, epochs=space.most_epochs)
-
         board = Board(book)
 
         def show(progress: Progress) -> None:
@@ -98,47 +114,93 @@ def run_search(
                 write_candidate_file(result, info)
             tracker.log_trial(result)
 
-        driver = Driver(
-            ledger=book,
-            proposer=Proposer(
-                sample=_sampler(space, sample, costs),
-                exact_cost=costs,
-                distributions=space.distributions,
-                budget=budget,
-                scale=scale,
-                rungs=strategy.rungs,
-                sampler=strategy.sampler,
-                random_share=strategy.random_share,
-                resamples=config.search.resamples,
-            ),
-            strategy=strategy,
-            controls=control_proposals(space, sample),
-            limits=config.search,
-            seed=config.seed,
-            folder=folder,
-            mirror=mirror,
-            observe=show,
-        )
-        executor = _make_executor(config, task, device)
-        interrupted = False
-        try:
-            reason = driver.run(executor)
-        except KeyboardInterrupt:
-            reason, interrupted = "interrupted; the same command goes on", True
-        finally:
-            executor.close()
+        driver = _make_driver(
+            config, space, sample, costs, book, scale,
+            fronts=fronts, folder=folder, mirror=mirror, observe=show,
+        )  # fmt: skip
+        reason, interrupted = _drive(driver, _make_executor(config, task, device), config)
         board.write(driver.progress(), ended=reason)
+        if not interrupted and book.notes.get("ended") != reason:
+            book.note("ended", reason)
         return finish(
             info,
             task,
             book,
             tracker,
             run_id=run_id,
-            results=driver.results,
-            hypervolume=driver.progress().hypervolume,
+            scale=scale,
             reason=reason,
             interrupted=interrupted,
         )
+
+
+def _make_driver(
+    config: Config,
+    space: Space,
+    sample: Survey,
+    costs: StudentCosts,
+    book: Ledger,
+    scale: Scale,
+    *,
+    fronts: Sequence[Mapping[str, Any]],
+    folder: Path,
+    mirror: Callable[[TrialResult], None],
+    observe: Observe,
+) -> Driver:
+    """`fronts` are those that a warm start begins with."""
+    budget = config.budget.to_budget()
+    strategy = make_strategy(config.search, scale, epochs=space.most_epochs)
+
+    def draw(suggest: Suggest) -> Candidate:
+        return space.sample(
+            suggest, lambda student, count: sample.choose_assistants(costs(student).macs, count)
+        )
+
+    recalled = book.note_once("warm start", list(fronts))  # another search may have gone on since
+    return Driver(
+        ledger=book,
+        proposer=Proposer(
+            sample=draw,
+            exact_cost=costs,
+            distributions=space.distributions,
+            budget=budget,
+            scale=scale,
+            rungs=strategy.rungs,
+            sampler=strategy.sampler,
+            random_share=strategy.random_share,
+            resamples=config.search.resamples,
+        ),
+        strategy=strategy,
+        controls=control_proposals(space, sample),
+        portfolio=carry_over(recalled, sample=draw, exact_cost=costs, budget=budget),
+        limits=config.search,
+        seed=config.seed,
+        folder=folder,
+        mirror=mirror,
+        observe=observe,
+    )
+
+
+def _drive(driver: Driver, executor: Executor, config: Config) -> tuple[str, bool]:
+    """The search, and then the front and the controls again. Why it stopped, and whether its user stopped it."""
+    try:
+        reason = driver.run(executor)
+        if times := config.search.final_seeds:
+            front = find_front(driver.results, config.search.objectives)
+            controls = [r for r in driver.results if r.control and r.state == "complete"]
+            train_again(
+                driver.ledger,
+                executor,
+                list(dict.fromkeys(result.number for result in (*front, *controls))),
+                times=times,
+                seed=config.seed,
+                folder=driver.folder,
+            )
+    except KeyboardInterrupt:
+        return "interrupted; the same command goes on", True
+    finally:
+        executor.close()
+    return reason, False
 
 
 def _make_executor(config: Config, task: Task, device: str | None) -> Executor:
@@ -149,6 +211,7 @@ def _make_executor(config: Config, task: Task, device: str | None) -> Executor:
             config,
             cache=cache,
             device=device,
+            hashes=task.hashes,
             address=search.ray_address,
             gpus_per_trial=search.gpus_per_trial,
             cpus_per_trial=search.cpus_per_trial,
@@ -158,48 +221,22 @@ def _make_executor(config: Config, task: Task, device: str | None) -> Executor:
     return InProcess(task)
 
 
-def _sampler(space: Space, sample: Survey, costs: StudentCosts) -> Callable[[Suggest], Candidate]:
-    return lambda suggest: space.sample(
-        suggest, lambda student, count: sample.choose_assistants(costs(student).macs, count)
-    )
+def _recall_scale(book: Ledger, scale: Scale) -> Scale:
+    """As it was when the search began: hypervolumes are measured by the teacher's costs, and latency varies."""
+    return Scale.from_record(book.note_once("scale", scale.to_record()))
 
 
-def _recorded_teacher(ledger: Ledger, teacher: TeacherInfo) -> TeacherInfo:
-    """As it was when the search began: its costs are what hypervolumes are measured by, and latency varies."""
-    if "teacher" not in ledger.notes:
-        ledger.note("teacher", asdict(teacher))
-    record = ledger.notes["teacher"]
-    return TeacherInfo(**record | {"cost": Cost(**record["cost"])})
-
-
-def describe_search(config: Config, task: Task) -> SearchInfo:
-    """The search's record and its name: what must not change when it goes on is in the fingerprint."""
-    record = config.model_dump(mode="json")
-    unimportant = {
-        "search": (
-            *("trials", "time", "epochs", "patience", "workers"),
-            *("executor", "ray_address", "gpus_per_trial", "cpus_per_trial"),
-        ),
-        "data": ("root", "loader_processes"),  # the images themselves have a hash
-        "teacher": ("checkpoint",),  # and so has the teacher
-        "audit": ("accept_teacher_bias", "thumbnails", "robustness_images"),
-    }
-    for section, keys in unimportant.items():
-        for key in keys:
-            record[section].pop(key)
-    if record["data"]["metadata"]:
-        record["data"]["metadata"].pop("path")  # what it says of the images has a hash, too
-    name = record.pop("name")
-    data = task.data
-    fingerprint = content_hash([record, data.info.hash, data.people_hash(), task.teacher_info.hash])
+def describe_search(config: Config, task: Task, identity: Mapping[str, Any]) -> SearchInfo:
+    """The search's record; its name ends in a hash of what must not change when it goes on."""
+    fingerprint = content_hash(identity)
     return SearchInfo(
-        study=f"{name}-{fingerprint[:6]}",
+        study=f"{config.name}-{fingerprint[:STUDY_DIGITS]}",
         config=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
         fingerprint=fingerprint,
         seed=config.seed,
         objectives=config.search.objectives,
         budget=task.budget,
-        data=data.info,
+        data=task.data.info,
         teacher=task.teacher_info,
     )
 

@@ -11,7 +11,14 @@ import pandas as pd
 
 from autokd.pareto import is_on_distinct_front
 from autokd.quantities import format_cost
-from autokd.records import ACCURACIES, COSTS, FrontMember, TeacherInfo, TrialResult
+from autokd.records import (
+    ACCURACIES,
+    COSTS,
+    REMEASURED,
+    FrontMember,
+    TeacherInfo,
+    TrialResult,
+)
 
 COLUMNS = (
     "rank",
@@ -27,6 +34,7 @@ COLUMNS = (
     "undecided",  # groups that val is too small to decide
     "test_audit",  # and on test
     "test_undecided",
+    *REMEASURED,  # from further seeds, where the front was trained again
     "macs",
     "params",
     "latency_ms",
@@ -61,6 +69,7 @@ def front_frame(
                 "undecided": getattr(audit, "undecided", None),
                 "test_audit": verdict.audit.status if verdict else None,
                 "test_undecided": verdict.audit.undecided if verdict else None,
+                **{n: getattr(member.again if member else None, n, None) for n in REMEASURED},
                 **{name: getattr(result.cost, name) for name in COSTS},
                 "accuracy_share": result.val["accuracy"] / teacher.val_accuracy,
                 "macs_share": result.cost.macs / teacher.cost.macs,
@@ -90,7 +99,8 @@ def stored_front(
 def front_page(frame: pd.DataFrame, title: str) -> str:
     """The table as a page of its own, for a browser; needs no network."""
     formatters: dict[Any, Any] = {name: partial(format_cost, name) for name in COSTS}
-    for name in ("val_accuracy", "test_accuracy", "accuracy_share", "macs_share", *AUDIT_COLUMNS):
+    shares = ("val_accuracy", "test_accuracy", "accuracy_share", "macs_share")
+    for name in (*shares, *AUDIT_COLUMNS, *(n for n in REMEASURED if n != "seeds")):
         formatters[name] = "{:.1%}".format
     table = frame.to_html(index=False, na_rep="", border=0, formatters=formatters)
     return (

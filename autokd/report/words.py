@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from statistics import mean
 
 from autokd.quantities import format_count
-from autokd.records import AUDIT_STATES, FrontMember, TeacherInfo, TrialResult
+from autokd.records import AUDIT_STATES, FrontMember, Remeasured, TeacherInfo, TrialResult
 
 
 def summarise(
@@ -15,12 +17,15 @@ def summarise(
     teacher: TeacherInfo,
     members: Sequence[FrontMember] = (),
     *,
+    again: Mapping[int, Remeasured] | None = None,
     accepted_bias: str | None = None,
 ) -> str:
     """Counts, the two ends of the front against the teacher, what distillation gained, and what the audits say.
 
-    `accepted_bias` is why a teacher is used whatever its own audit says.
+    `again`: trials that were trained from further seeds, by their number. `accepted_bias` is why a teacher is used
+    whatever its own audit says.
     """
+    again = again or {}
     trained = sum(result.state == "complete" for result in results)
     asides = [
         f"{count} {state}"
@@ -37,7 +42,8 @@ def summarise(
     sentences.append(f"The most accurate {_against(best, teacher)}.")
     if smallest is not best:
         sentences.append(f"The smallest {_against(smallest, teacher)}.")
-    sentences += _gain_of_distillation(results)
+    sentences += _shrink(members)
+    sentences += _gain_of_distillation(results, again)
     sentences += _audits(front, members)
     sentences += [f"The teacher's bias was accepted: {accepted_bias}"] if accepted_bias else []
     return " ".join(sentences)
@@ -55,22 +61,49 @@ def _against(result: TrialResult, teacher: TeacherInfo) -> str:
     )
 
 
-def _gain_of_distillation(results: Sequence[TrialResult]) -> list[str]:
-    """From the control trials: the same student and settings, with and without a teacher. One seed each."""
-    accuracy = {
-        r.control: r.val["accuracy"] for r in results if r.control and r.state == "complete"
-    }
-    gains = []
+def _shrink(members: Sequence[FrontMember]) -> list[str]:
+    """How much of the accuracy that the front was chosen by is left."""
+    found = [member.again for member in members if member.again]
+    if not found:
+        return []
+    shrinks = [100 * each.shrink for each in found]
+    seeds = min(each.seeds for each in found)
+    return [
+        f"Trained again from {seeds} further seed{'s' if seeds > 1 else ''}, the front's val accuracy is "
+        f"{mean(shrinks):.1f} points below what it was chosen by ({min(shrinks):.1f} to {max(shrinks):.1f})."
+    ]
+
+
+def _gain_of_distillation(
+    results: Sequence[TrialResult], again: Mapping[int, Remeasured]
+) -> list[str]:
+    """From the control trials: the same student and settings, with and without a teacher."""
+    controls = {r.control: r for r in results if r.control and r.state == "complete"}
+    gains, seeds = [], set()
     for size in ("large", "small"):
-        without = accuracy.get(f"no distillation, {size} student")
-        plain = accuracy.get(f"plain KD, {size} student")
-        if without is not None and plain is not None:
-            gains.append(f"{100 * (plain - without):+.1f} points for the {size} one")
+        without = controls.get(f"no distillation, {size} student")
+        plain = controls.get(f"plain KD, {size} student")
+        if without and plain:
+            gain, spread, count = _difference(plain, without, again)
+            gains.append(f"{gain:+.1f}{spread} points for the {size} one")
+            seeds.add(count)
     if not gains:
         return []
-    return [
-        f"Plain distillation changed the control students by {' and '.join(gains)} (one seed each)."
-    ]
+    how = "one seed each" if seeds == {1} else "± standard error; one seed where there is none"
+    if len(seeds) == 1 and seeds != {1}:
+        how = f"mean ± standard error of {seeds.pop()} seeds each"
+    return [f"Plain distillation changed the control students by {' and '.join(gains)} ({how})."]
+
+
+def _difference(
+    one: TrialResult, other: TrialResult, again: Mapping[int, Remeasured]
+) -> tuple[float, str, int]:
+    """In points: over further seeds where both have several, with its standard error; and how many seeds."""
+    a, b = again.get(one.number), again.get(other.number)
+    if a is None or b is None or a.val_std is None or b.val_std is None:
+        return 100 * (one.val["accuracy"] - other.val["accuracy"]), "", 1
+    error = math.sqrt(a.val_std**2 / a.seeds + b.val_std**2 / b.seeds)
+    return 100 * (a.val_mean - b.val_mean), f" ± {100 * error:.1f}", min(a.seeds, b.seeds)
 
 
 def _audits(front: Sequence[TrialResult], members: Sequence[FrontMember]) -> list[str]:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from autokd.records import COSTS, FrontMember, SearchInfo, TrialResult
+from autokd.tracking import trial_run
 from autokd.tracking.front_report import front_markdown
 from autokd.tracking.runs import log_values
 from autokd.tracking.store import Store
 from autokd.tracking.study_run import run_page
-from autokd.tracking.trial_run import audit_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,8 @@ def mark_front(store: Store, front: Sequence[FrontMember], written: Mapping[int,
             tags[RANK_TAG] = str(member.rank)
             if verdict := member.verdict:
                 metrics = {"test/accuracy": verdict.accuracy, "test/loss": verdict.loss}
-                metrics |= audit_metrics(verdict.audit, "test")
+                metrics |= trial_run.audit_metrics(verdict.audit, "test")
+                metrics |= trial_run.again_metrics(member.again)
                 tags[TEST_AUDIT_TAG] = verdict.audit.status
                 if TEST_AUDIT_TAG not in run.data.tags:
                     store.client.log_artifacts(run.info.run_id, verdict.report, "test_audit")

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autokd.errors import TrackingError, nearest_name
-from autokd.records import COSTS, Budget, Candidate
+from autokd.records import COSTS, REMEASURED, Budget, Candidate
 from autokd.tracking.store import Store, one_line_errors, tag_is
+from autokd.tracking.trial_run import AGAIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +37,7 @@ COLUMNS = (
     "test_undecided",
     "audit",
     "test_audit",
+    *REMEASURED,
     "feasible",
     *COSTS,
     "front_rank",
@@ -49,6 +51,7 @@ _INTEGERS = (
     "front_rank",
     "undecided",
     "test_undecided",
+    "seeds",
 )
 _BOOLEANS = ("feasible",)
 _TEXTS = (
@@ -217,6 +220,8 @@ def _row(run: Run) -> dict[str, Any]:
             name: metrics.get(f"audit/{name}", math.nan)
             for name in ("worst_group_accuracy", "worst_change", "gap_growth")
         },
+        **{name: metrics.get(f"{AGAIN}/{name}", math.nan) for name in REMEASURED},
+        "seeds": metrics.get(f"{AGAIN}/seeds"),
         "undecided": metrics.get("audit/undecided"),
         "test_undecided": metrics.get("test/undecided"),
         "audit": tags.get("autokd.audit"),

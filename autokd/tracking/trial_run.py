@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from autokd.records import COSTS, AuditFigures, TrialResult
+from autokd.records import COSTS, REMEASURED, AuditFigures, Remeasured, TrialResult
 
 REASON_LENGTH = 2000  # characters; MLflow cuts tags in silence where they pass its limit
 FILES = ("best.safetensors", "last.safetensors", "candidate.yaml")
 STATUS = {"complete": "FINISHED", "stopped": "KILLED", "rejected": "KILLED", "failed": "FAILED"}
 AUDIT = "audit"  # the folder of a trial's audit, beside its weights and in its run
+AGAIN = "again"  # before the names of figures from further seeds
 AUDIT_FIGURES = (
     "worst_group_accuracy",
     "worst_label_group_accuracy",
@@ -93,6 +94,12 @@ def trial_files(result: TrialResult) -> list[Path]:
 def audit_metrics(audit: AuditFigures | None, prefix: str) -> dict[str, float]:
     """The figures that runs are sorted by; those that are undefined are left out."""
     values = {f"{prefix}/{name}": getattr(audit, name, None) for name in AUDIT_FIGURES}
+    return {key: float(value) for key, value in values.items() if value is not None}
+
+
+def again_metrics(again: Remeasured | None) -> dict[str, float]:
+    """Accuracy from further seeds: mean, spread, and what is lost against the accuracy that was chosen."""
+    values = {f"{AGAIN}/{name}": getattr(again, name, None) for name in REMEASURED}
     return {key: float(value) for key, value in values.items() if value is not None}
 
 

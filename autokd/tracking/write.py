@@ -107,13 +107,14 @@ class Tracker:
         trials: Sequence[TrialResult],
         *,
         hypervolume: float,
+        stopped: str,
         summary: str,
         pages: Mapping[str, str],
         frame: pd.DataFrame,
     ) -> None:
         """Mark the front, write the report and close the run. Raises TrackingError when the store is away.
 
-        `frame` is the front's table, `pages` are the report's HTML files by name. A search may be finished again: only what changed is written.
+        `stopped` is why the search ended, `frame` the front's table; `pages` are the report's HTML files by name. A search may be finished again: only what changed is written.
         """
         search, store = self._search, self._store
         if not store.answers():
@@ -149,6 +150,7 @@ class Tracker:
             )
             note = study_run.finish_note(summary, self.links(), report)
             store.client.set_tag(search.run_id, "mlflow.note.content", note)
+            store.client.set_tag(search.run_id, "autokd.stopped", stopped)
             store.client.set_terminated(search.run_id, "FINISHED")
         save_view(store, search.experiment_id, search.info, trials)
 
