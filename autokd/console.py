@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.table import Table
 
 from autokd.quantities import format_cost, format_seconds
-from autokd.records import AUDIT_STATES, COSTS, Cost, TeacherInfo, TrialResult
+from autokd.records import COSTS, Cost, TeacherInfo, TrialResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -258,6 +258,9 @@ def print_rerun(rerun: Rerun) -> None:
 
 def print_audit(audit: Audit, folder: Path) -> None:
     """The verdict, who lost what, what is not plainly passed, and where the report lies."""
+    from autokd.fairness.record_tables import gate_subject, worst_gates
+    from autokd.fairness.tables import attribute_titles
+
     out = console()
     record = audit.record
     for sentence in record["summary"]:
@@ -265,12 +268,11 @@ def print_audit(audit: Audit, folder: Path) -> None:
     asked = [gate for gate in record["gates"] if gate["threshold"] is not None]  # a floor may be
     open_gates = [gate for gate in asked if gate["state"] != "pass"]
     if open_gates:
-        table = Table("gate", "group", "state", "why", box=SIMPLE_HEAD, pad_edge=False)
-        worst_first = sorted(open_gates, key=lambda g: -AUDIT_STATES.index(g["state"]))
-        for gate in worst_first[:MOST_GATES]:
+        table = Table("gate", "of", "state", "why", box=SIMPLE_HEAD, pad_edge=False)
+        for gate in worst_gates(open_gates)[:MOST_GATES]:
             table.add_row(
                 gate["id"].replace("_", " "),
-                escape(_gate_group(gate)),
+                escape(gate_subject(gate, attribute_titles(record["by"]))),
                 f"[{VERDICTS[gate['state']]}]{gate['state']}[/]",
                 escape(gate["why"]),
             )
@@ -278,11 +280,6 @@ def print_audit(audit: Audit, folder: Path) -> None:
     if (more := len(open_gates) - MOST_GATES) > 0:
         out.print(f"{more} more gates that are not passed are in the report.")
     out.print(f"Report: {folder / 'audit.html'}", markup=False, soft_wrap=True)
-
-
-def _gate_group(gate: dict[str, Any]) -> str:
-    names = {"": gate["attr"], "=": gate["group"], ", class ": gate["class"]}
-    return "".join(f"{joint}{name}" for joint, name in names.items() if name is not None)
 
 
 def print_cost(model: str, image_size: int, cost: Cost) -> None:

@@ -72,7 +72,7 @@ def test_a_required_group_that_is_too_small_to_tell_is_status_3(reference: Path)
 def test_a_required_group_that_is_not_there_is_a_fail(even: Path) -> None:
     done = autokd("audit", *SITES, "--require", "site=Z")
     assert done.status == 1
-    assert "site=Z" in done.out
+    assert "site Z has to be decided and is absent from the data" in done.out
 
 
 def test_json_on_standard_output_is_the_record_and_nothing_else(even: Path) -> None:

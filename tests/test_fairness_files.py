@@ -253,6 +253,14 @@ def test_the_reference_data_read_as_they_are(tmp_path):
     [
         ("", r"student\.csv: is empty"),
         ("id,label,prediction\n", r"student\.csv: has no rows"),
+        (
+            "id,label,p_a,p_b\nx,a,.5,.7\n",
+            r"student\.csv: the probabilities of 'x' sum to 1\.2, not",
+        ),
+        (
+            "id,label,p_a,p_b\nx,a,2,-1\n",
+            r"student\.csv: 'x' has the negative probability -1; give",
+        ),
         ("name,label,prediction\n1,a,a\n", r"has no column 'id' \(the key.*it has name, label"),
         ("id,label,prediction\n1,a,a\n1,b,b\n", r"'id' must name a row once; 1 rows repeat.*'1'"),
         ("id,label,prediction\n,a,a\n1,b,b\n", "column 'id' is empty in 1 rows"),

@@ -22,6 +22,7 @@ from autokd.fairness.gates import (
     uneven_gate,
 )
 from autokd.fairness.groups import Attribute
+from autokd.fairness.record_tables import worst_gates
 from autokd.records import AuditPolicy
 
 POLICY = AuditPolicy()
@@ -276,3 +277,36 @@ def test_the_most_contested_images_are_those_whose_label_lost_most():
         assert each["teacher"] == str(labels[each["row"]]) != each["student"]
         assert each["groups"] == {"site": given["groups"]["site"][each["row"]]}
         assert each["png"] == ("cG5n" if each["row"] % 2 == 0 else None)
+
+
+def test_of_a_teacher_alone_the_images_of_least_margin_are_listed():
+    labels = rows((200, 200))["labels"]
+    shares = probabilities(labels, seed=1)
+    given = {"teacher": shares, "groups": {"site": ["A", "B"] * 200}, "ids": np.arange(400) + 7}
+    found = audit(labels, **given).record["uncertain"]
+    margins = [each["margin"] for each in found]
+    assert len(found) == 24
+    assert margins == sorted(margins)
+    assert (margins[0] < 0) == (found[0]["teacher"] != found[0]["label"])
+    for each in found:
+        own = shares[each["row"], labels[each["row"]]]
+        assert each["p_teacher"] == pytest.approx(own)
+        assert each["id"] == each["row"] + 7
+    assert audit(labels, shares, **given).record["uncertain"] == []
+    page = audit(labels, **given).to_html()
+    assert "Images of which the teacher is least sure" in page
+
+
+def test_gates_are_listed_as_they_weigh():
+    def gate(state, *, required=False):
+        return {"state": state, "required": required}
+
+    weighed = [
+        gate("fail"),
+        gate("undecided", required=True),
+        gate("warn"),
+        gate("undecided"),
+        gate("pass", required=True),
+        gate("pass"),
+    ]
+    assert worst_gates(weighed[::-1]) == weighed

@@ -179,3 +179,36 @@ def test_labels_alone_leave_calibration_undefined_and_say_so():
     )
     assert any("came as labels without probabilities" in line for line in done.record["limits"])
     assert "calibration" not in {gate["id"] for gate in done.record["gates"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"student": LABELS, "teacher": LABELS},
+            "Both models are right about every image: nothing can differ between groups on images so easy.",
+        ),
+        (
+            {"student": (LABELS + 1) % CLASSES},
+            "The student is wrong about every image: check that classes and rows are in the order of the labels.",
+        ),
+        (
+            {"student": (LABELS + 1) % CLASSES, "teacher": (LABELS + 1) % CLASSES},
+            "Both models are wrong about every image: check that classes and rows are in the order of the labels.",
+        ),
+        (
+            {"groups": {"s": ["A"] * 120}},
+            "s: there is one group alone, so nothing can be compared.",
+        ),
+        (
+            {"labels": LABELS * 0},
+            'Every row is of the class "0": precision and false positives say little.',
+        ),
+    ],
+)
+def test_rows_about_which_a_verdict_says_little_are_told_with_the_verdict(change, sentence):
+    given = {"labels": LABELS, "student": SHARES, "teacher": SHARES, "groups": {"site": SITE}}
+    done = audit(**given | change)
+    assert done.record["summary"][-1] == sentence
+    assert sentence in done.record["data"]["notes"]
+    assert sentence in audit(**given | change).to_markdown().replace("\\", "")

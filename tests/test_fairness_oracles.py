@@ -187,3 +187,33 @@ def test_a_class_that_a_group_lacks_is_left_out_and_is_no_gap_of_one():
     between = found["aggregates"]["judged_groups"]
     assert between["tpr_ovr"][2]["difference"] is None
     assert between["equal_opportunity_difference_max"] == 0
+
+
+@pytest.mark.parametrize("site", list("ABCDE"))
+def test_the_mean_margin_of_a_group_is_the_labels_lead_over_the_likeliest_other_class(site):
+    rows = site == SITE
+    leads = [
+        row[label] - max(np.delete(row, label))
+        for row, label in zip(TEACHER[rows], LABELS[rows], strict=True)
+    ]
+    assert by_site()["teacher"]["groups"][site]["mean_margin"] == pytest.approx(np.mean(leads))
+    assert np.mean(np.array(leads) > 0) == by_site()["teacher"]["groups"][site]["accuracy"]
+
+
+def test_calibration_by_class_is_that_of_torchmetrics_on_the_rows_of_the_class():
+    record = audit(LABELS, STUDENT, groups={"site": SITE}).record
+    for c in range(CLASSES):
+        rows = c == LABELS
+        ece = multiclass_calibration_error(
+            torch.from_numpy(STUDENT[rows]).float(), torch.from_numpy(LABELS[rows]), CLASSES,
+            n_bins=15, norm="l1",
+        )  # fmt: skip
+        assert record["overall"]["student"]["ece15_l1_by_class"][c] == pytest.approx(
+            float(ece), abs=1e-6
+        )
+
+
+def test_a_class_that_does_not_occur_has_no_calibration_error():
+    labels = np.minimum(LABELS, 2)
+    found = audit(labels, STUDENT).record["overall"]["student"]["ece15_l1_by_class"]
+    assert [value is None for value in found] == [False, False, False, True]

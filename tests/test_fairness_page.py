@@ -331,7 +331,7 @@ def test_the_markdown_of_the_reference_begins_with_who_lost_what(record):
     assert any(line.startswith("site C loses 19.2 pp (25 of 120") for line in lines[2:6])
     row = next(line for line in lines if line.startswith("| C | "))
     assert row.startswith("| C | ✕ fail | 120 | 88.3% | 69.2% | −19.2 | ")
-    assert row.endswith(" | 25 / 2 | <0.001 |")
+    assert row.endswith(" | 25 / 2 | <0.001 | – |")
     assert r"| F\|C | ✕ fail | 48 |" in "\n".join(lines)
 
 

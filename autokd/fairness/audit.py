@@ -29,16 +29,19 @@ from autokd.fairness.inputs import (
     read_ids,
     read_labels,
     read_model,
+    read_seeds,
 )
 from autokd.fairness.judgement import correction, judge
-from autokd.fairness.provenance import contested, data_record, limits, rows_hash, versions
-from autokd.fairness.rates import Ints, measure, rates_record
+from autokd.fairness.provenance import data_record, limits, oddities, rows_hash, versions
+from autokd.fairness.rates import ece_by_class, measure, rates_record
+from autokd.fairness.reasons import reasons
 from autokd.fairness.seeds import across_seeds
+from autokd.fairness.shortlist import contested, uncertain
 from autokd.fairness.words import summary
 from autokd.records import AuditFigures, AuditPolicy
 
 SCHEMA = "autokd.audit/1"
-UNDEFINED = (
+UNDEFINED = (  # audit.json has it figure by figure, as "reasons"
     "null = undefined: 0/0, a rate of no rows, a comparison of fewer than two groups, "
     "probabilities that were not given, a list by class where a group is one class, "
     "or a confusion matrix of more than 200,000 cells"
@@ -157,7 +160,15 @@ def audit(
     }
     gates = judge(by, inputs, policy=policy)
     _write_states(by, gates, policy)
-    seeds = _read_seeds(inputs, teacher_seeds, student_seeds, policy)
+    trained = read_seeds(inputs, teacher_seeds, student_seeds)
+    seeds = trained and across_seeds(
+        inputs.labels,
+        *trained,
+        inputs.attributes,
+        inputs.class_names,
+        ids=inputs.ids,
+        min_group_n=policy.min_group_n,
+    )
     caveats = limits(inputs, gates, by=by, about=about, seeds=seeds, times=times, policy=policy)
     record = {
         "schema": SCHEMA,
@@ -172,12 +183,14 @@ def audit(
         "across_seeds": seeds,
         "generalisation": about.get("generalisation"),
         "contested": contested(inputs, about),
+        "uncertain": uncertain(inputs, about),
         "limits": caveats,
         "versions": versions(),
         "hashes": {**about.get("hashes", {}), "rows": rows_hash(inputs)},
         "undefined": UNDEFINED,
     }
-    return Audit(plain(record))
+    written = plain(record)
+    return Audit(written | {"reasons": reasons(written)})
 
 
 def plain(value: Any) -> Any:
@@ -232,37 +245,6 @@ def _read_inputs(
     )
 
 
-def _read_seeds(
-    inputs: Inputs, teacher: Any, student: Any, policy: AuditPolicy
-) -> dict[str, Any] | None:
-    if teacher is None and student is None:
-        return None
-    if teacher is None or student is None:
-        raise DataError("seeds: give predicted labels of several trainings for teacher and student")
-    read: list[Ints] = []
-    for name, values in (("teacher_seeds", teacher), ("student_seeds", student)):
-        array = np.asarray(values)
-        if array.ndim != 2 or array.shape[1] != len(inputs.labels):
-            raise DataError(
-                f"{name}: expected (trainings, {len(inputs.labels)}) predicted labels, got {array.shape}"
-            )
-        seeds = [read_labels(seed, f"{name}, training {i}") for i, seed in enumerate(array)]
-        read.append(np.stack(seeds))
-        if read[-1].max() >= len(inputs.class_names):
-            raise DataError(
-                f"{name}: label {read[-1].max()} is out of range for {len(inputs.class_names)} classes"
-            )
-    return across_seeds(
-        inputs.labels,
-        read[0],
-        read[1],
-        inputs.attributes,
-        inputs.class_names,
-        ids=inputs.ids,
-        min_group_n=policy.min_group_n,
-    )
-
-
 def _verdict(inputs: Inputs, gates: Sequence[Gate], policy: AuditPolicy) -> dict[str, Any]:
     status = overall_status(gates)
     is_open = any(gate.required and gate.state == "undecided" for gate in gates)
@@ -272,6 +254,7 @@ def _verdict(inputs: Inputs, gates: Sequence[Gate], policy: AuditPolicy) -> dict
         status=status,
         models=list(inputs.models),
         policy=policy,
+        odd=oddities(inputs),
     )
     exit_code = EXIT_CODES.get(status, 3 if is_open else 0)
     return {"status": status, "exit_code": exit_code, "summary": sentences}
@@ -282,6 +265,8 @@ def _overall(inputs: Inputs, policy: AuditPolicy) -> dict[str, Any]:
     for name, model in inputs.models.items():
         rates = measure(model, inputs.labels, everyone(len(inputs.labels)), policy=policy)
         record[name] = rates_record(rates, 0, policy=policy)
+        key = f"ece{policy.ece_bins}_l1_by_class"
+        record[name][key] = ece_by_class(model, inputs.labels, bins=policy.ece_bins)
     return record
 
 

@@ -240,7 +240,7 @@ def coverage_gate(
     too_many_missing = missing > policy.missing_share
     warns = too_many_missing or unjudged_share > policy.unjudged_share
     why = f"{group_words(attribute)}: {percent(unjudged_share)} of the images are in groups too small to judge"
-    if missing_share is not None:
+    if missing:
         why += f", {percent(missing)} have no value"
     return Gate(
         id="coverage",

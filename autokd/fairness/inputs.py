@@ -82,7 +82,7 @@ def read_model(values: Any, where: str, *, rows: int) -> tuple[Any, int]:
     if array.ndim == 1:
         labels = read_labels(array, where)
         return labels, int(labels.max()) + 1
-    return _probabilities(array, where), array.shape[1]
+    return read_probabilities(array, where), array.shape[1]
 
 
 def build_model(array: NDArray[Any], *, classes: int) -> Model:
@@ -132,25 +132,54 @@ def read_ids(ids: Any, rows: int) -> list[Any]:
     return listed
 
 
-def _probabilities(array: NDArray[Any], where: str) -> NDArray[np.float64]:
+def read_seeds(inputs: Inputs, teacher: Any, student: Any) -> tuple[Ints, Ints] | None:
+    """Teacher's and student's (K, N) predicted labels of K trainings; None where there are none."""
+    if teacher is None and student is None:
+        return None
+    if teacher is None or student is None:
+        raise DataError("seeds: give predicted labels of several trainings for teacher and student")
+    return _seeds(inputs, teacher, "teacher_seeds"), _seeds(inputs, student, "student_seeds")
+
+
+def _seeds(inputs: Inputs, values: Any, where: str) -> Ints:
+    array = np.asarray(values)
+    if array.ndim != 2 or array.shape[1] != len(inputs.labels):
+        raise DataError(
+            f"{where}: expected (trainings, {len(inputs.labels)}) predicted labels, got {array.shape}"
+        )
+    read = np.stack([read_labels(seed, f"{where}, training {i}") for i, seed in enumerate(array)])
+    if read.max() >= len(inputs.class_names):
+        raise DataError(
+            f"{where}: label {read.max()} is out of range for {len(inputs.class_names)} classes"
+        )
+    return read
+
+
+def read_probabilities(
+    array: NDArray[Any], where: str, *, ids: Sequence[Any] | None = None
+) -> NDArray[np.float64]:
+    """(N, C) shares that sum to one in each row. Rows are called by their ids, or by their number without any."""
+
+    def first(bad: NDArray[Any]) -> str:
+        row = int(bad.argmax())
+        return f"row {row}" if ids is None else f"'{ids[row]}'"
+
     try:
         numbers = array.astype(np.float64)
     except (TypeError, ValueError):
         raise DataError(f"{where}: probabilities must be numbers") from None
-    bad = ~np.isfinite(numbers).all(axis=1)
+    bad: Any = ~np.isfinite(numbers).all(axis=1)
     if bad.any():
-        raise DataError(f"{where}: row {int(bad.argmax())} has a probability that is not finite")
+        raise DataError(f"{where}: {first(bad)} has a probability that is not finite")
     bad = (numbers < 0).any(axis=1)
     if bad.any():
-        row = int(bad.argmax())
         raise DataError(
-            f"{where}: row {row} has the negative probability {numbers[row].min():g}; "
+            f"{where}: {first(bad)} has the negative probability {numbers[bad][0].min():g}; "
             "give probabilities, not logits"
         )
     bad = np.abs(numbers.sum(axis=1) - 1) > SUM_TOLERANCE
     if bad.any():
-        row = int(bad.argmax())
         raise DataError(
-            f"{where}: the probabilities of row {row} sum to {numbers[row].sum():.6g}, not to 1"
+            f"{where}: the probabilities of {first(bad)} sum to {numbers[bad][0].sum():.6g}, not to 1"
         )
     return numbers

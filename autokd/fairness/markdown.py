@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from autokd.fairness.advice import advice
 from autokd.fairness.display import DASH, SYMBOLS, after_status
 from autokd.fairness.record_tables import gates_table, worst_gates
 from autokd.fairness.sections import class_names
@@ -21,7 +22,7 @@ from autokd.fairness.tables import (
 Record = Mapping[str, Any]
 
 WORST = 12  # rows of a table
-KEPT = ("group", "state", "n", "teacher", "student", "change", "95% interval", "regressed / fixed", "Holm p")  # fmt: skip
+KEPT = ("group", "state", "n", "teacher", "student", "change", "95% interval", "regressed / fixed", "Holm p", "images needed")  # fmt: skip
 SPECIAL = re.compile(r"([\\`*_{}\[\]|#~$]|<(?=[A-Za-z/!?]))")
 
 
@@ -33,6 +34,8 @@ def audit_markdown(record: Record) -> str:
         "",
     ]
     lines += [line for sentence in after_status(record) for line in (escape(sentence), "")]
+    lines += ["What to do (numbers in brackets are sections of audit.html):", ""]
+    lines += [*(f"- {escape(sentence)}" for sentence in advice(record)), ""]
     if reason := record["policy"].get("accept_teacher_bias"):
         lines += [f"**The teacher's bias was accepted in writing.** Reason: {escape(reason)}", ""]
     lines += _data(record)
@@ -43,7 +46,7 @@ def audit_markdown(record: Record) -> str:
     lines += ["## Limits", "", *(f"- {escape(limit)}" for limit in record["limits"])]
     lines += [
         "",
-        f"{DASH}: undefined (0/0) or not applicable. All figures: audit.json, audit.html.",
+        f"{DASH}: undefined (0/0) or not applicable; why is in audit.json under reasons, with all figures.",
     ]
     return "\n".join(lines) + "\n"  # fmt: skip
 
@@ -62,7 +65,8 @@ def _data(record: Record) -> list[str]:
             f"- {clusters['count']:,} clusters, the largest with {clusters['largest']:,} images"
         )
     if join := data.get("join"):
-        lines.append("- joined: " + ", ".join(f"{escape(k)} {escape(v)}" for k, v in join.items()))
+        rows = (f"{escape(k.replace('_', ' '))} {escape(v)}" for k, v in join.items())
+        lines.append("- rows joined and lost: " + ", ".join(rows))
     lines += [
         f"- {escape(name)}: {n:,} images without a value"
         for name, n in data["missing"].items()

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from autokd.errors import DataError
+from autokd.fairness.inputs import read_probabilities
 from autokd.fairness.table_file import Table, Texts, read_tables
 
 PREDICTION = "prediction"
@@ -140,7 +141,7 @@ def outcome(model: ModelFile, number: Mapping[str, int]) -> NDArray[np.generic]:
         assert predicted is not None  # for mypy: a file without both was refused
         return predicted
     columns = [model.table.numbers(model.probabilities[name], model.ids) for name in number]
-    values = np.stack(columns, axis=1)
+    values = read_probabilities(np.stack(columns, axis=1), model.table.name, ids=model.ids.tolist())
     if predicted is not None:
         # a tie of rounded probabilities is no contradiction
         taken = values[np.arange(len(values)), predicted]

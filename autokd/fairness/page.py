@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from autokd.fairness import display
+from autokd.fairness.advice import advice
 from autokd.fairness.record_tables import (
     attribution_table,
     contested_table,
@@ -17,10 +18,19 @@ from autokd.fairness.record_tables import (
     gates_table,
     mapping_table,
     seed_tables,
+    uncertain_table,
     worst_gates,
 )
 from autokd.fairness.sections import attributes
-from autokd.fairness.tables import Row, Table, attribute_titles, comparison, models_of, worst_first
+from autokd.fairness.tables import (
+    Row,
+    Table,
+    attribute_titles,
+    comparison,
+    ece_by_class_table,
+    models_of,
+    worst_first,
+)
 
 Record = Mapping[str, Any]
 
@@ -41,7 +51,7 @@ def audit_html(record: Record) -> str:
         r=record,
         status=display.state(record["status"]),
         sentences=display.after_status(record),
-        exit_words=EXIT_WORDS.get(record["exit_code"], ""),
+        exit_words=_exit_words(record),
         models=[model for model in ("teacher", "student") if record["overall"].get(model)],
         attributes=attributes(record),
         glance=_glance(record, titles),
@@ -54,8 +64,12 @@ def audit_html(record: Record) -> str:
         generalisation=record.get("generalisation"),
         corruptions=_corruptions(record, titles),
         attribution=_attribution(record, titles),
-        contested=contested_table(record.get("contested") or []),
+        contested=contested_table(record["contested"])
+        if record.get("contested")
+        else uncertain_table(record.get("uncertain") or []),
         thumbnails=_thumbnails(record),
+        advice=advice(record),
+        by_class=ece_by_class_table(record),
         provenance=[
             _mapping(record.get("policy"), "Settings of this audit"),
             _mapping(record.get("versions"), "Versions"),
@@ -63,6 +77,12 @@ def audit_html(record: Record) -> str:
         ],
     )
     return html
+
+
+def _exit_words(record: Record) -> str:
+    if record["status"] == "undecided" and not record["exit_code"]:
+        return "no gate failed; an undecided group counts where it is required"
+    return EXIT_WORDS.get(record["exit_code"], "")
 
 
 @cache
@@ -179,6 +199,6 @@ def _thumbnails(record: Record) -> list[dict[str, Any]]:
     """Of images that came with a PNG."""
     return [
         dict(image) | {"png": NOT_PNG.sub("", image["png"])}
-        for image in record.get("contested") or []
+        for image in record.get("contested") or record.get("uncertain") or []
         if image.get("png")
     ]

@@ -1,4 +1,4 @@
-"""Where an audit's figures come from and what they can't show: data, versions, hashes, contested images, limits."""
+"""Where an audit's figures come from and what they can't show: data, versions, hashes, limits."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from typing import Any
 import numpy as np
 
 from autokd.fairness.gate import Gate
-from autokd.fairness.groups import group_names
 from autokd.fairness.inputs import Inputs
-from autokd.fairness.seeds import id_key
 from autokd.records import AuditPolicy
 
-MOST_CONTESTED = 24
 FEW_CLUSTERS = 10  # below it, intervals from resampled clusters are too narrow at times
 
 
@@ -41,42 +38,8 @@ def data_record(
             }
             for each in inputs.attributes
         },
-        "notes": [*about.get("notes", []), *_notes(inputs)],
+        "notes": [*about.get("notes", []), *oddities(inputs)],
     }
-
-
-def contested(inputs: Inputs, about: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The regressed rows whose label lost most probability.
-
-    ``about["thumbnails"]`` may map a row's id, or its position where there are no ids, to a PNG in base64.
-    """
-    if not inputs.is_comparison:
-        return []
-    teacher, student = inputs.models["teacher"], inputs.models["student"]
-    labels, pictures = inputs.labels, about.get("thumbnails") or {}
-    regressed = (teacher.predicted == labels) & (student.predicted != labels)
-    rows = np.flatnonzero(regressed).tolist()
-    own = [
-        None if model.probabilities is None else model.probabilities[rows, labels[rows]]
-        for model in (teacher, student)
-    ]
-    lost = np.zeros(len(rows)) if own[0] is None or own[1] is None else own[0] - own[1]
-    order = sorted(range(len(rows)), key=lambda i: (-lost[i], id_key(inputs.ids[rows[i]])))
-    singles = {each.name: each for each in inputs.attributes if len(each.parts) == 1}
-    return [
-        {
-            "id": inputs.ids[rows[i]],
-            "row": rows[i],
-            "label": inputs.class_names[labels[rows[i]]],
-            "teacher": inputs.class_names[teacher.predicted[rows[i]]],
-            "student": inputs.class_names[student.predicted[rows[i]]],
-            "p_teacher": None if own[0] is None else own[0][i],
-            "p_student": None if own[1] is None else own[1][i],
-            "groups": group_names(singles, rows[i]),
-            "png": pictures.get(inputs.ids[rows[i]]),
-        }
-        for i in order[:MOST_CONTESTED]
-    ]
 
 
 def versions() -> dict[str, str]:
@@ -174,8 +137,18 @@ def _data_limits(inputs: Inputs, by: Mapping[str, Any], policy: AuditPolicy) -> 
     return found
 
 
-def _notes(inputs: Inputs) -> list[str]:
+def oddities(inputs: Inputs) -> list[str]:
+    """What is odd about the rows, worst first: with it a verdict says less than it seems to."""
     notes = []
+    right = {name: model.predicted == inputs.labels for name, model in inputs.models.items()}
+    if wrong := [name for name, hits in right.items() if not hits.any()]:
+        notes.append(
+            f"{_names(wrong)} wrong about every image: check that classes and rows are in the order of the labels."
+        )
+    if all(hits.all() for hits in right.values()):
+        notes.append(
+            f"{_names(list(right))} right about every image: nothing can differ between groups on images so easy."
+        )
     present = np.unique(inputs.labels)
     if len(present) == 1:
         only = inputs.class_names[present[0]]
@@ -186,6 +159,10 @@ def _notes(inputs: Inputs) -> list[str]:
     if lone:
         notes.append(f"{', '.join(lone)}: there is one group alone, so nothing can be compared.")
     return notes
+
+
+def _names(models: Sequence[str]) -> str:
+    return f"The {models[0]} is" if len(models) == 1 else "Both models are"
 
 
 def _cluster_limit(inputs: Inputs, by: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from autokd.fairness.counts import count
-from autokd.fairness.groups import Attribute
+from autokd.fairness.groups import Attribute, class_attribute
 from autokd.fairness.inputs import Model
 from autokd.records import AuditPolicy
 
@@ -73,6 +73,7 @@ class Calibration:
     ece: Floats  # (G,): sum over bins of n_b/n |accuracy_b - confidence_b| (Naeini et al. 2015)
     nll: Floats  # (G,): mean of -log p(label)
     brier: Floats  # (G,): mean over rows of the squared distance to the label's corner
+    margin: Floats  # (G,): mean of p(label) - the largest other p; low where a student is likely to lose
 
 
 def measure(model: Model, labels: Ints, attribute: Attribute, *, policy: AuditPolicy) -> Rates:
@@ -133,12 +134,13 @@ def rates_record(rates: Rates, group: int, *, policy: AuditPolicy) -> dict[str, 
 
 
 def _calibration_record(rates: Rates, group: int, *, bins: int) -> dict[str, Any]:
-    names = (f"ece{bins}_l1", "mean_confidence", "nll", "brier", "reliability")
+    names = (f"ece{bins}_l1", "mean_confidence", "nll", "brier", "mean_margin", "reliability")
     if rates.calibration is None:
         return dict.fromkeys(names)
     these = rates.calibration
     confidence = these.confidence[group].sum() / rates.n[group]
-    values = (these.ece[group], confidence, these.nll[group], these.brier[group])
+    means = [figures[group] for figures in (these.nll, these.brier, these.margin)]
+    values = (these.ece[group], confidence, *means)
     filled = np.flatnonzero(these.binned[group]).tolist()
     reliability = [
         {
@@ -176,4 +178,30 @@ def _calibration(
         ece=np.abs(right - confident).sum(axis=1) / n,
         nll=count((codes,), (groups,), weights=nll) / n,
         brier=count((codes,), (groups,), weights=brier) / n,
+        margin=count((codes,), (groups,), weights=margins(model.probabilities, labels)) / n,
     )
+
+
+def ece_by_class(model: Model, labels: Ints, *, bins: int) -> list[float | None] | None:
+    """Calibration error over the rows of each class; None: none occurs, or labels alone.
+
+    Of a teacher it decides whether a robust student can be had from it (Wang et al. 2023, UAI).
+    """
+    classes = class_attribute(labels, [str(c) for c in range(model.classes)])
+    found = _calibration(model, labels, classes, bins=bins)
+    if found is None:
+        return None
+    ece = dict(zip(classes.groups, found.ece.tolist(), strict=True))
+    return [ece.get(str(c)) for c in range(model.classes)]
+
+
+def margins(probabilities: Floats, labels: Ints) -> Floats:
+    """(N,) p(label) minus the largest other probability, -1..1; below 0 the row is wrong.
+
+    Its mean by group tells beforehand where compression will cost most (Tran et al. 2022, arXiv 2205.13574).
+    """
+    others = probabilities.copy()
+    rows = np.arange(len(labels))
+    others[rows, labels] = -1.0
+    found: Floats = probabilities[rows, labels] - others.max(axis=1)
+    return found

@@ -7,7 +7,6 @@ from typing import Any
 
 from autokd.fairness.display import (
     DASH,
-    WORST_FIRST,
     count,
     gap,
     number,
@@ -17,8 +16,10 @@ from autokd.fairness.display import (
     plain,
     points,
     points_interval,
+    signed,
     state,
 )
+from autokd.fairness.gate import SEVERITY
 from autokd.fairness.tables import SHOWN, Row, Table
 
 Record = Mapping[str, Any]
@@ -49,10 +50,15 @@ def gate_subject(gate: Record, titles: Mapping[str, str]) -> str:
 
 
 def worst_gates(gates: Sequence[Record]) -> list[Record]:
-    """Fail, undecided, warn, pass; required ones first among equals."""
-    return sorted(
-        gates, key=lambda gate: (WORST_FIRST.index(gate["state"]), not gate.get("required"))
-    )
+    """As they weigh: fail, undecided where required, warn, undecided, pass."""
+
+    def weight(gate: Record) -> tuple[int, bool]:
+        required = bool(gate.get("required"))
+        if gate["state"] == "undecided" and required:
+            return SEVERITY["warn"] + 1, required
+        return SEVERITY[gate["state"]] + (gate["state"] == "fail"), required
+
+    return sorted(gates, key=weight, reverse=True)
 
 
 def gate_figures(gate: Record) -> tuple[str, str, str]:
@@ -199,6 +205,30 @@ def contested_table(contested: Sequence[Record]) -> Table:
         words=frozenset({0, 1, 2, 3, 6}),
         shown=24,
     )  # fmt: skip
+
+
+def uncertain_table(uncertain: Sequence[Record]) -> Table:
+    """Of a teacher alone."""
+    rows = [
+        Row(
+            cells=(
+                str(image["id"]),
+                str(image["label"]),
+                str(image["teacher"]),
+                percent(image["p_teacher"]),
+                signed(image["margin"], 2),
+                ", ".join(f"{k}={v}" for k, v in image["groups"].items()),
+            )
+        )
+        for image in uncertain
+    ]
+    return Table(
+        caption="Images of which the teacher is least sure",
+        columns=("image", "label", "teacher says", "P(label)", "margin", "groups"),
+        rows=tuple(rows),
+        words=frozenset({0, 1, 2, 5}),
+        shown=24,
+    )
 
 
 def corruption_tables(corruptions: Sequence[Record], *, titles: Mapping[str, str]) -> list[Table]:

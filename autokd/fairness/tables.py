@@ -130,16 +130,17 @@ def model_table(block: Record, model: str, *, attribute: str, class_names: Seque
             percent(group["accuracy"]),
             percent_interval(group["accuracy_wilson95"]),
             *_of_classes(group, class_names),
+            number(group.get("mean_margin"), 2),
             "yes" if group["judged"] else "no",
         )
         rows.append(Row(cells=cells, judged=group["judged"]))
     each = () if attribute == CLASSES else ("balanced accuracy", "lowest recall", "of class")
-    columns = ("group", "n", "accuracy", "95% Wilson interval", *each, "judged")
+    columns = ("group", "n", "accuracy", "95% Wilson interval", *each, "mean margin", "judged")
     return Table(
         caption=f"Accuracy of the {model} by {attribute}, lowest first",
         columns=columns,
         rows=tuple(rows),
-        words=frozenset({0, *range(6, len(columns)), len(columns) - 1}),
+        words=frozenset({0, len(columns) - 1, *([6] if each else [])}),
     )
 
 
@@ -232,6 +233,24 @@ def calibration_table(block: Record, *, attribute: str, bins: int) -> Table:
         columns=tuple(columns),
         rows=tuple(rows),
         note="ECE is biased upward in small groups: compare the two models of a row, not the rows.",
+    )
+
+
+def ece_by_class_table(record: Record) -> Table | None:
+    """None where classes are the groups, which has the same figures, or where there are no probabilities."""
+    key = f"ece{record['policy']['ece_bins']}_l1_by_class"
+    found = {m: values for m, values in record["overall"].items() if values and values.get(key)}
+    if not found or CLASSES in record["by"]:
+        return None
+    names = record["data"]["class_names"]
+    rows = [
+        Row(cells=(str(name), *(number(values[key][c]) for values in found.values())))
+        for c, name in enumerate(names)
+    ]
+    return Table(
+        caption="Calibration by class",
+        columns=("class", *(f"ECE, {model}" for model in found)),
+        rows=tuple(rows),
     )
 
 

@@ -68,17 +68,19 @@ def summary(
     status: str,
     models: Sequence[str],
     policy: AuditPolicy,
+    odd: Sequence[str] = (),
 ) -> list[str]:
-    """The verdict, and up to three sentences: who lost what, who is undecided, what was accepted."""
+    """The verdict, and up to three sentences: who lost what, who is undecided, what was accepted, what is odd."""
     bad = [gate for gate in gates if gate.state in ("fail", "warn")]
     bad.sort(key=lambda gate: (gate.state != "fail", ORDER.index(gate.id), _rank(gate)))
     last = [sentence] if (sentence := _undecided(gates, attributes)) else []
     if policy.accept_teacher_bias and "teacher" in models:
         last.append(f"The teacher's own bias was accepted beforehand: {policy.accept_teacher_bias}")
-    told = bad[: 3 - len(last)] or _nearest(gates)
+    last += odd[:1]
+    told = (bad or _nearest(gates))[: max(1, 3 - len(last))]
     verdict = _verdict(gates, models, margin=policy.margin)
     told_so = [_as_sentence(gate.why) for gate in told]
-    sentences = [f"{status.capitalize()}: {verdict}", *told_so, *last]
+    sentences = [f"{status.capitalize()}: {verdict}", *[*told_so, *last][:3]]
     return [text if text.endswith(".") else f"{text}." for text in sentences]
 
 

@@ -10,7 +10,7 @@ from autokd.quantities import format_cost
 from autokd.records import TrialResult
 
 SYMBOLS = {"pass": "circle", "warn": "diamond", "undecided": "square", "fail": "x"}
-FAINT = 0.55  # opacity of what is not on the front
+FAINT = 0.75  # opacity of what is not on the front
 
 
 def worst_change_html(
@@ -54,7 +54,8 @@ def worst_change_html(
             "cmax": 0.0,
             "colorbar": {"title": "change of the<br>group that lost<br>most, points"},
         },
-        legend={"orientation": "h", "y": -0.18},
+        showlegend=True,
+        legend={"orientation": "h", "y": -0.12, "title": {"text": "the audit's verdict:"}},
         hovermode="closest",
     )
     ticks = [digit * 10**power for power in range(15) for digit in (1, 2, 5)]
