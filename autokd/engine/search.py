@@ -21,6 +21,7 @@ from autokd.engine.driver import Driver
 from autokd.engine.executors import Executor, InProcess, ProcessPool
 from autokd.engine.finish import SearchResult, finish
 from autokd.engine.identity import identify, refuse_changed
+from autokd.engine.insight import describe_space
 from autokd.engine.ledger import Ledger
 from autokd.engine.place import CACHE, make_writable, only_driver
 from autokd.engine.portfolio import carry_over, earlier_fronts
@@ -120,6 +121,7 @@ def run_search(
         )  # fmt: skip
         reason, interrupted = _drive(driver, _make_executor(config, task, device), config)
         board.write(driver.progress(), ended=reason)
+        book.note("spent", driver.watch.seconds)
         if not interrupted and book.notes.get("ended") != reason:
             book.note("ended", reason)
         return finish(
@@ -156,6 +158,7 @@ def _make_driver(
             suggest, lambda student, count: sample.choose_assistants(costs(student).macs, count)
         )
 
+    book.note_once("space", describe_space(space.distributions, strategy.pauses(space.most_epochs)))
     recalled = book.note_once("warm start", list(fronts))  # another search may have gone on since
     return Driver(
         ledger=book,
