@@ -1,0 +1,117 @@
+"""A pool of worker processes, real ones: killed in the middle, and left alone by a driver that was killed."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from engine_work import here, make_cache, outcome, work
+from test_engine_driver import CONFIG
+
+from autokd.engine.driver import MOST_DEATHS
+from autokd.engine.executors import ProcessPool
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return make_cache(tmp_path_factory.mktemp("pool") / ".autokd")
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)  # what the kernel does when memory is used up
+
+
+def exhaust(pid: int) -> None:
+    """The kernel ends it: it has used up more than the second of CPU time that it may from now on."""
+    resource.prlimit(pid, resource.RLIMIT_CPU, (1, 1))
+
+
+def worker_of(pool: ProcessPool) -> int:
+    ((_, processes),) = pool._running.values()
+    (pid,) = processes._processes
+    return pid
+
+
+@pytest.mark.parametrize("end", [kill, exhaust])
+def test_a_trial_whose_worker_is_killed_goes_on_from_its_pause_each_time(cache, tmp_path, end):
+    pool = ProcessPool(2, CONFIG, cache=cache, device="cpu")  # a thread each, as here()
+    try:
+        first = work(0, tmp_path, epochs=30, until=2)
+        pool.submit(first)
+        _, paused = pool.next_result()
+        assert paused.state == "stopped", paused.reason
+        second = replace(first, until=None, before=paused)
+        weights = tmp_path / "0" / "best.safetensors"
+        for _ in range(MOST_DEATHS):
+            weights.unlink()  # comes back with the next epoch that is better
+            pool.submit(second)
+            ended = threading.Thread(target=end_when_there, args=(weights, worker_of(pool), end))
+            ended.start()
+            assert pool.next_result() == (0, None)
+            ended.join()
+        pool.submit(second)
+        _, result = pool.next_result()
+    finally:
+        pool.close()
+    assert result.state == "complete", result.reason
+    assert result.history[:2] == paused.history, "seconds included: they were not trained again"
+    assert [outcome(result)] == here(cache, work(0, tmp_path / "here", epochs=30))
+
+
+def end_when_there(path: Path, pid: int, end) -> None:
+    while not path.exists() and Path(f"/proc/{pid}").exists():
+        time.sleep(0.01)
+    end(pid)
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from engine_work import CONFIG, work
+from autokd.engine.executors import ProcessPool
+
+if __name__ == "__main__":
+    pool = ProcessPool(2, CONFIG, cache=Path(sys.argv[1]), device="cpu")
+    pool.submit(work(0, Path(sys.argv[2]), epochs=100_000))
+    pool.submit(work(1, Path(sys.argv[2]), epochs=1))
+    pool.next_result()  # from now on one trains and one waits
+    print(*[pid for _, each in pool._running.values() for pid in each._processes])
+    print(*[pid for each in pool._idle for pid in each._processes], flush=True)
+    pool.next_result()
+"""
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "zombie" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def test_a_killed_driver_leaves_no_worker_that_trains_on(cache, tmp_path):
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen(
+        [sys.executable, script, cache, tmp_path],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as driver:
+        workers = [int(driver.stdout.readline()) for _ in range(2)]
+        assert all(map(is_alive, workers))
+        driver.kill()
+    deadline = time.monotonic() + 60
+    while any(map(is_alive, workers)):
+        assert time.monotonic() < deadline, "they outlive their driver"
+        time.sleep(0.1)
