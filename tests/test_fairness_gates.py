@@ -15,10 +15,10 @@ from autokd.fairness.gates import (
     calibration_gate,
     coverage_gate,
     floor_gate,
+    gap_gate,
     harm_gate,
     images_needed,
     recall_gate,
-    teacher_gate,
     uneven_gate,
 )
 from autokd.fairness.groups import Attribute
@@ -84,15 +84,15 @@ def test_gaps_fail_when_they_are_large_and_no_chance(value, p, times, state):
         "max_min_expected_if_equal": 0.03,
     }
     assert uneven_gate(SITE, test, policy=POLICY, times=times).state == state
-    assert teacher_gate(SITE, test, policy=POLICY, times=times).state == state
+    assert gap_gate(SITE, test, "teacher", policy=POLICY, times=times).state == state
     gains = test | {"min_delta": 0.0}
     assert uneven_gate(SITE, gains, policy=POLICY, times=times).state == state.replace(
         "fail", "warn"
     )
-    of_classes = teacher_gate(CLASS, test, policy=POLICY, times=times)
+    of_classes = gap_gate(CLASS, test, "teacher", policy=POLICY, times=times)
     assert of_classes.state == ("warn" if state == "fail" else state)
     reason = AuditPolicy(accept_teacher_bias="camera B is broken")
-    accepted = teacher_gate(SITE, test, policy=reason, times=times)
+    accepted = gap_gate(SITE, test, "teacher", policy=reason, times=times)
     assert accepted.state == ("warn" if state == "fail" else state)
     assert ("camera B is broken" in accepted.why) == (state == "fail")
 
@@ -310,3 +310,16 @@ def test_gates_are_listed_as_they_weigh():
         gate("pass"),
     ]
     assert worst_gates(weighed[::-1]) == weighed
+
+
+def test_a_student_that_stands_alone_fails_where_its_groups_differ_beyond_chance():
+    given = rows((250, 250), harm=0.2)
+    done = audit(given["labels"], given["student"], groups=given["groups"])
+    assert done.status == "fail"
+    assert done.record["summary"][1].startswith("The student's accuracy differs by ")
+    even = rows((250, 250))
+    assert audit(even["labels"], even["student"], groups=even["groups"]).status == "pass"
+    few = slice(0, 20)
+    small = audit(even["labels"][few], even["student"][few])
+    assert (small.status, small.exit_code) == ("warn", 0)
+    assert "teacher" not in {gate["id"] for gate in done.record["gates"]}

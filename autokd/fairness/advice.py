@@ -25,6 +25,11 @@ def advice(record: Mapping[str, Any]) -> list[str]:
             "The teacher itself differs between groups (3), and hands that down: no student mends it. Take another "
             "teacher, or write down why this one will do (accept_teacher_bias)."
         )
+    if ("accuracy_gap", "fail") in states:
+        told.append(
+            "The model is not equally right for all groups (4). If it was compressed, audit it against the model that it "
+            "was made from: that tells what compression did."
+        )
     if ("group_harmed", "undecided") in states:
         told.append(
             "Undecided is no pass: collect as many images of these groups as “images needed” says (9), and audit again."

@@ -41,5 +41,5 @@ def overall_status(gates: Sequence[Gate]) -> str:
     if "warn" in states:
         return "warn"
     asked = [gate.state for gate in gates if gate.id == "group_harmed"]
-    asked = asked or [gate.state for gate in gates if gate.id == "teacher"]
+    asked = asked or [gate.state for gate in gates if gate.id in ("teacher", "accuracy_gap")]
     return "pass" if "pass" in asked or not asked else "undecided"

@@ -102,10 +102,10 @@ def uneven_gate(
     )
 
 
-def teacher_gate(
-    attribute: Attribute, test: Mapping[str, Any], *, policy: AuditPolicy, times: int
+def gap_gate(
+    attribute: Attribute, test: Mapping[str, Any], model: str, *, policy: AuditPolicy, times: int
 ) -> Gate:
-    """Is the teacher itself unfair? Classes differ in difficulty without anyone's fault: they warn at most."""
+    """Is the teacher itself unfair, or a student that stands alone? Classes differ in difficulty: they warn at most."""
     value, p = test["max_min"], test["max_min_permutation_p"]
     groups, why = group_words(attribute), ""
     if value is None:
@@ -113,15 +113,15 @@ def teacher_gate(
     else:
         state = _chance_state(value > policy.margin, p, times)
         why = (
-            f"the teacher's accuracy differs by {points(value)} between groups of {groups} "
+            f"the {model}'s accuracy differs by {points(value)} between groups of {groups} "
             f"({chance_words(test['max_min_expected_if_equal'], p, times)})"
         )
     if state == "fail" and attribute.is_class:
         state, why = "warn", f"{why}; classes differ in difficulty by nature"
-    elif state == "fail" and policy.accept_teacher_bias:
+    elif state == "fail" and model == "teacher" and policy.accept_teacher_bias:
         state, why = "warn", f"{why}; accepted: {policy.accept_teacher_bias}"
     return Gate(
-        id="teacher",
+        id="teacher" if model == "teacher" else "accuracy_gap",
         attr=attribute.name,
         value=value,
         threshold=policy.margin,

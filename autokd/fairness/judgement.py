@@ -13,10 +13,10 @@ from autokd.fairness.gates import (
     calibration_gate,
     coverage_gate,
     floor_gate,
+    gap_gate,
     harm_gate,
     recall_gate,
     required_gate,
-    teacher_gate,
     uneven_gate,
 )
 from autokd.fairness.groups import MISSING, Attribute
@@ -27,14 +27,12 @@ from autokd.records import AuditPolicy
 def correction(inputs: Inputs) -> int:
     """What the p of a range between groups is multiplied by, so that few audits of equal groups fail.
 
-    The number of ranges that may fail the audit (Bonferroni): per attribute the teacher's accuracy, the change, and
+    The number of ranges that may fail the audit (Bonferroni): per attribute the first model's accuracy, the change, and
     the recall of all classes at once. Twice that in a comparison: half of the 5% is left to the gates of single
     groups. Uncorrected, an audit of three attributes would fail for nothing about one time in three.
     """
     ranges = sum(
-        ("teacher" in inputs.models)
-        + inputs.is_comparison
-        + ("student" in inputs.models and not each.is_class)
+        1 + inputs.is_comparison + ("student" in inputs.models and not each.is_class)
         for each in inputs.attributes
     )
     return ranges * (2 if inputs.is_comparison else 1)
@@ -51,9 +49,9 @@ def judge(by: Mapping[str, Any], inputs: Inputs, *, policy: AuditPolicy) -> list
             gates += _comparison_gates(attribute, figures, required, times, policy)
         if inputs.models.get("student"):
             gates += _student_gates(attribute, figures, inputs.class_names, times, policy)
-        if "teacher" in inputs.models:
-            test = figures["homogeneity"]["teacher"]
-            gates.append(teacher_gate(attribute, test, policy=policy, times=times))
+        first = next(iter(inputs.models))  # the teacher, or a student that stands alone
+        test = figures["homogeneity"][first]
+        gates.append(gap_gate(attribute, test, first, policy=policy, times=times))
         gates.append(_coverage(attribute, figures["not_judged"], policy))
     if policy.floor is None and "student" in inputs.models:
         why = "no floor was given for the accuracy of the worst group"

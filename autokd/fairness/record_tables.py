@@ -32,10 +32,11 @@ GATE_NAMES = {
     "calibration": "calibration",
     "coverage": "coverage",
     "teacher": "teacher, before distillation",
+    "accuracy_gap": "accuracy gap",
 }
 MOST_OPEN = 100  # gates not passed that are shown without opening anything
 CHANGES = {"group_harmed", "calibration"}  # gates whose figures are differences with a sign
-GAPS = {"harm_uneven", "teacher"}  # and without one
+GAPS = {"harm_uneven", "teacher", "accuracy_gap"}  # and without one
 
 
 def gate_subject(gate: Record, titles: Mapping[str, str]) -> str:

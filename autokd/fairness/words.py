@@ -15,11 +15,13 @@ ORDER = (
     "group_harmed",
     "worst_group_floor",
     "teacher",
+    "accuracy_gap",
     "harm_uneven",
     "recall_ratio",
     "coverage",
     "calibration",
 )
+WIDEST = ("teacher", "accuracy_gap", "harm_uneven", "calibration")  # of these more is worse
 
 
 def points(share: float) -> str:
@@ -92,12 +94,12 @@ def _as_sentence(text: str) -> str:
 def _rank(gate: Gate) -> float:
     """Less comes first: the greatest loss, the lowest ratio, the widest gap."""
     value = gate.value or 0.0
-    return -value if gate.id in ("teacher", "harm_uneven", "calibration") else value
+    return -value if gate.id in WIDEST else value
 
 
 def _nearest(gates: Sequence[Gate]) -> list[Gate]:
     """What came nearest to a warning, where nothing warned."""
-    passed = [gate for gate in gates if gate.state == "pass" and gate.id in ORDER[:3]]
+    passed = [gate for gate in gates if gate.state == "pass" and gate.id in ORDER[:4]]
     return sorted(passed, key=lambda gate: (ORDER.index(gate.id), _rank(gate)))[:1]
 
 
