@@ -8,7 +8,14 @@ from engine_records import OBJECTIVES, TEACHER_INFO, entry_of, result_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autokd.engine.halving import at_rung, count_rungs, next_to_advance, rank, rung_epochs
+from autokd.engine.halving import (
+    at_rung,
+    count_rungs,
+    first_ranked,
+    next_to_advance,
+    rank,
+    rung_epochs,
+)
 from autokd.engine.ledger import Proposal
 from autokd.engine.scale import Scale
 from autokd.pareto import is_on_front
@@ -72,6 +79,17 @@ def test_the_best_few_are_the_beginning_of_all_and_hold_the_feasible_front(cloud
     assert len(best) >= min(most, len(points))
     front = np.flatnonzero(feasible)[is_on_front(points[feasible])] if feasible.any() else []
     assert {*map(int, front)} <= {*best}
+
+
+@given(cloud, st.integers(0, 14), st.data())
+@settings(deadline=None, max_examples=100)
+def test_the_first_of_those_wanted_is_the_first_in_the_whole_order(cloud, most, data):
+    points = np.array([point for point, _ in cloud])
+    feasible = np.array([fits for _, fits in cloud])
+    wanted = np.array(data.draw(st.lists(st.booleans(), min_size=len(cloud), max_size=len(cloud))))
+    best = rank(points, feasible, most)
+    first = next((place for place in best if wanted[place]), None)
+    assert first_ranked(points, feasible, most, wanted) == first
 
 
 @pytest.mark.parametrize(

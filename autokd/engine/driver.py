@@ -52,6 +52,7 @@ class Driver:
         entries = self.ledger.entries
         self._begun_before = sum(not _is_rejected(entry) for entry in entries)
         self._tried = {entry.proposal.candidate.hash for entry in entries}
+        self._front = find_front(self.results, self.proposer.scale.objectives)
 
     def run(self, executor: Executor) -> str:
         """Train until it is time to stop; why it stopped."""
@@ -72,14 +73,12 @@ class Driver:
                 self._record(result)
 
     def progress(self) -> Progress:
-        results = self.results
-        scale = self.proposer.scale
         return Progress(
-            results=results,
+            results=self.results,
             latest=self._latest,
             running=tuple(self._running(self.ledger.entries[n]) for n in sorted(self._busy)),
-            front=find_front(results, scale.objectives),
-            hypervolume=search_hypervolume(results, scale),
+            front=self._front,
+            hypervolume=search_hypervolume(self._front, self.proposer.scale),
             target=self.limits.trials,
             epochs=self.ledger.epochs,
             seconds=time.monotonic() - self._start,
@@ -165,6 +164,9 @@ class Driver:
         with self.watch("record"):
             self.ledger.record(result)
         self._latest = result
+        if result.state == "complete":  # what the front beats, it beats for ever
+            rivals = sorted((*self._front, result), key=lambda each: each.number)
+            self._front = find_front(rivals, self.proposer.scale.objectives)
         with self.watch("log"):
             self.mirror(result)
         with self.watch("show"):
@@ -225,9 +227,10 @@ class Driver:
             return "time is up"
         if limits.epochs and self.ledger.epochs >= limits.epochs:
             return f"{limits.epochs} epochs"
-        ended = [each.result for each in self.ledger.ended if each.result.state == "complete"]
-        if limits.patience and has_stalled(ended, self.proposer.scale, patience=limits.patience):
-            return f"no larger hypervolume in {limits.patience} finished trials"
+        if limits.patience:
+            ended = [each.result for each in self.ledger.ended if each.result.state == "complete"]
+            if has_stalled(ended, self.proposer.scale, patience=limits.patience):
+                return f"no larger hypervolume in {limits.patience} finished trials"
         return None
 
 

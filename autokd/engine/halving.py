@@ -7,7 +7,7 @@ rung's front. Li et al. (2020, arXiv 1810.05934) for one objective; Schmucker et
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,16 +43,30 @@ def rank(points: Points, feasible: NDArray[np.bool_], most: int) -> list[int]:
     Front by front, the infeasible behind all others; within a front, what is far from those before it comes first.
     """
     order: list[int] = []
-    front = 0
-    for part, fits in ((np.flatnonzero(feasible), True), (np.flatnonzero(~feasible), False)):
-        layer = layers(points[part])
-        for number in np.unique(layer):
-            if len(order) >= most and not (fits and number == 0):
-                break
-            members = part[layer == number]
-            order += members[spread_order(_scaled(points, members), len(members))].tolist()
-            front = len(members) if fits and number == 0 else front
-    return order[: max(most, front)]
+    quota = most
+    for members, is_front in _fronts(points, feasible):
+        quota = max(quota, len(members)) if is_front else quota
+        if len(order) >= quota:
+            break
+        order += _spread(points, members)
+    return order[:quota]
+
+
+def first_ranked(
+    points: Points, feasible: NDArray[np.bool_], most: int, wanted: NDArray[np.bool_]
+) -> int | None:
+    """The first of the wanted places that `rank` gives; None: it gives none of them."""
+    before, quota = 0, most
+    for members, is_front in _fronts(points, feasible):
+        quota = max(quota, len(members)) if is_front else quota
+        if before >= quota:
+            break
+        if wanted[members].any():
+            for place in _spread(points, members)[: quota - before]:
+                if wanted[place]:
+                    return place
+        before += len(members)
+    return None
 
 
 def next_to_advance(
@@ -65,12 +79,16 @@ def next_to_advance(
 ) -> Entry | None:
     """The paused trial that goes on next: of the highest rung where there is one, the best ranked of it."""
     for rung in reversed(range(rungs - 1)):
-        if not any(is_paused(entry, rung, busy) for entry in entries):
+        there = [(e, result) for e in entries if (result := at_rung(e, rung)) is not None]
+        waiting = np.array([is_paused(entry, rung, busy) for entry, _ in there], dtype=bool)
+        if not waiting.any():
             continue
-        there = [entry for entry in entries if at_rung(entry, rung)]
-        for entry in ranked(there, rung, scale, most=int(len(there) / reduction)):
-            if is_paused(entry, rung, busy):
-                return entry
+        results = [result for _, result in there]
+        feasible = np.array([result.feasible for result in results], dtype=bool)
+        most = int(len(there) / reduction)
+        place = first_ranked(scale.points(results), feasible, most, waiting)
+        if place is not None:
+            return there[place][0]
     return None
 
 
@@ -86,8 +104,22 @@ def is_paused(entry: Entry, rung: int, busy: Collection[int]) -> bool:
     return len(entry.results) == rung + 1 and not entry.is_closed and entry.number not in busy
 
 
-def _scaled(points: Points, members: NDArray[np.int64]) -> Points:
-    """The members' coordinates as shares of the range that all points have."""
+def _fronts(
+    points: Points, feasible: NDArray[np.bool_]
+) -> Iterator[tuple[NDArray[np.int64], bool]]:
+    """Places layer after layer, the infeasible behind all others; and whether it is the front."""
+    for part, fits in ((np.flatnonzero(feasible), True), (np.flatnonzero(~feasible), False)):
+        if not len(part):
+            continue
+        layer = layers(points[part])
+        order = np.argsort(layer, kind="stable")
+        for number, members in enumerate(np.split(part[order], np.cumsum(np.bincount(layer))[:-1])):
+            yield members, fits and number == 0
+
+
+def _spread(points: Points, members: NDArray[np.int64]) -> list[int]:
+    """The members of a layer in order, by their coordinates as shares of the range that all points have."""
     low, high = points.min(axis=0), points.max(axis=0)
-    scaled: Points = (points[members] - low) / np.where(high > low, high - low, 1.0)
-    return scaled
+    scaled = (points[members] - low) / np.where(high > low, high - low, 1.0)
+    order: list[int] = members[spread_order(scaled, len(members))].tolist()
+    return order

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -40,28 +39,31 @@ class Scale:
 
     def points(self, results: Sequence[TrialResult]) -> Points:
         """(N, M), every coordinate to be small."""
-        rows = [[self._distance(result, name) for name in self.objectives] for result in results]
-        return np.array(rows, dtype=np.float64).reshape(len(results), len(self.objectives))
+        return self._distances(
+            [[result.objective(name) for result in results] for name in self.objectives]
+        )
 
     def known_points(self, costs: Sequence[Cost]) -> Points:
         """(N, M) of students that are not trained yet: NaN where training alone, or measuring, tells."""
-        known = [[self._of_cost(cost, name) for name in self.objectives] for cost in costs]
-        return np.array(known, dtype=np.float64).reshape(len(costs), len(self.objectives))
+        return self._distances(
+            [
+                [None if name in ACCURACIES else getattr(cost, name) for cost in costs]
+                for name in self.objectives
+            ]
+        )
 
     @property
     def reference(self) -> list[float]:
         return [1.0] * len(self.objectives)
 
-    def _distance(self, result: TrialResult, name: str) -> float:
-        value = result.objective(name)
-        if name in ACCURACIES:
-            return (1 - value) / (1 - 1 / self.classes)
-        return self._share(value, name)
-
-    def _of_cost(self, cost: Cost, name: str) -> float:
-        value = None if name in ACCURACIES else getattr(cost, name)
-        return math.nan if value is None else self._share(value, name)
-
-    def _share(self, value: float, name: str) -> float:
-        own = getattr(self.teacher.cost, name)
-        return max(0.0, 1 + math.log10(max(value, 1e-9) / own) / DECADES)
+    def _distances(self, columns: Sequence[Sequence[float | None]]) -> Points:
+        """(M, N) as people see them -> (N, M)."""
+        shares = []
+        for name, column in zip(self.objectives, columns, strict=True):
+            values = np.array(column, dtype=np.float64)  # None becomes NaN
+            if name in ACCURACIES:
+                shares.append((1 - values) / (1 - 1 / self.classes))
+            else:
+                own = getattr(self.teacher.cost, name)
+                shares.append(np.maximum(0, 1 + np.log10(np.maximum(values, 1e-9) / own) / DECADES))
+        return np.stack(shares, axis=1)
