@@ -306,7 +306,9 @@ def _front_table(title: str, frame: pd.DataFrame) -> Table:
         "with too few images to decide."
     )
     if repeated:
-        caption += " again: mean ± standard deviation of further seeds, none of which was chosen."
+        caption += (
+            " Second lines: mean ± standard deviation of further seeds, none of which was chosen."
+        )
     table = Table(
         title=title,
         title_justify="left",
@@ -318,46 +320,38 @@ def _front_table(title: str, frame: pd.DataFrame) -> Table:
     )
     for heading in ("rank", "trial"):
         table.add_column(heading, justify="right")
-    table.add_column("student", overflow="fold")
+    table.add_column("student", overflow="fold", min_width=16)
     for heading in ("stages", "val", "test", "worst", "MACs", "params", "latency", "size"):
         table.add_column(heading, justify="left" if heading == "stages" else "right", no_wrap=True)
     for heading in ("of T's acc.", "of T's MACs"):
         table.add_column(heading, justify="right", max_width=7)
     table.add_column("audit", no_wrap=True)
-    for heading in ("val again", "test again") if repeated else ():
-        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 
 def _add_rows(table: Table, frame: pd.DataFrame) -> None:
-    repeated = frame["seeds"].notna().any()
     for row in frame.to_dict("records"):
         table.add_row(
             str(row["rank"]),
             str(row["trial"]),
             row["student"],
             row["stages"],
-            _percent(row["val_accuracy"]),
-            _percent(row["test_accuracy"]),
+            _percent(row["val_accuracy"]) + _spread(row, "val"),
+            _percent(row["test_accuracy"]) + _spread(row, "test"),
             _percent(row["worst_group_accuracy"]),
             *(_cost(name, row[name]) for name in COSTS),
             _percent(row["accuracy_share"]),
             _percent(row["macs_share"]),
             _verdict(row),
-            *(_spread(row, split) for split in ("val", "test") if repeated),
         )
 
 
 def _spread(row: Mapping[Any, Any], split: str) -> str:
-    """``97.2 ± 0.4 %``; without a spread where there was one seed."""
+    """A second line where there are further seeds: ``97.2 ± 0.4``; without a spread where there was one."""
     mean, std = row[f"{split}_mean"], row[f"{split}_std"]
     if mean is None or mean != mean:
         return ""
-    return (
-        f"{100 * mean:.1f} %"
-        if std is None or std != std
-        else f"{100 * mean:.1f} ± {100 * std:.1f} %"
-    )
+    return f"\n{100 * mean:.1f}" + ("" if std is None or std != std else f" ± {100 * std:.1f}")
 
 
 def _add_teacher(table: Table, name: str, accuracy: float, costs: dict[str, Any]) -> None:

@@ -41,12 +41,15 @@ def studies(*identities):
             r"budget\.max_macs was 60000\.0 and is 70000\.0; put that back to go on with it",
         ),
         ({"train": {"epochs": 2}}, r"train\.epochs was 1 and is 2; put"),
-        ({"search": {"strategy": "full"}}, "search.strategy was 'halving' and is 'full'; put"),
+        ({"search": {"strategy": "full"}}, "search.strategy was not given and is 'full'; put"),
         (
             {"train": {"epochs": 2}, "budget": {"max_macs": None, "max_params": "1k"}},
             r"\(and 1 more differences\)",
         ),
-        ({"students": {"families": {}}}, r"students\.families\.resnet\.depth was \[1, 2\] and is"),
+        (
+            {"students": {"families": {}}},
+            r"students\.families\.resnet\.depth was \[1, 2\] and is not given",
+        ),
     ],
 )
 def test_what_differs_is_named(data, changes, message):
@@ -62,6 +65,7 @@ def test_what_differs_is_named(data, changes, message):
         ("images", "the images are not the same"),
         ("people", "who is on the images is not the same"),
         ("teacher_weights", "the teacher's weights are not the same"),
+        ("rules", "it was begun by an autokd that searches by other rules"),
     ],
 )
 def test_changed_data_and_teachers_are_named_in_words(data, name, sentence):
@@ -81,6 +85,12 @@ def test_changed_data_and_teachers_are_named_in_words(data, name, sentence):
 )
 def test_how_long_and_where_a_search_runs_may_change_and_another_seed_is_no_mistake(data, changes):
     refuse_changed(identity_of(data, changes), studies(identity_of(data)))
+
+
+def test_a_default_that_is_written_out_is_no_difference(data):
+    refuse_changed(
+        identity_of(data, {"search": {"strategy": "halving"}}), studies(identity_of(data))
+    )
 
 
 def test_a_teacher_that_is_not_known_yet_is_not_compared(data):

@@ -164,7 +164,7 @@ def test_a_cost_without_a_limit_has_no_budget_line():
 
 def test_the_summary_counts_compares_both_ends_and_says_what_distillation_gained():
     assert summarise(RESULTS, FRONT, TEACHER) == (
-        "5 students trained (1 rejected, 1 failed); 3 within budget and beaten by no other. "
+        "5 students trained to their end (1 rejected untrained, 1 failed); 3 within budget and beaten by no other. "
         "The most accurate keeps 83.3% of the teacher's val accuracy at 20.0% of its MACs (2.00M). "
         "The smallest keeps 50.0% of the teacher's val accuracy at 1.0% of its MACs (100k). "
         "Plain distillation changed the control students by +3.0 points for the large one and "
@@ -174,7 +174,7 @@ def test_the_summary_counts_compares_both_ends_and_says_what_distillation_gained
 
 def test_a_search_without_a_front_says_so():
     assert summarise(RESULTS[5:], (), TEACHER) == (
-        "0 students trained (1 rejected, 1 failed); none finished, so there is no front yet."
+        "0 students trained to their end (1 rejected untrained, 1 failed); none finished, so there is no front yet."
     )
 
 
@@ -250,8 +250,8 @@ def test_the_summary_says_how_much_of_the_chosen_accuracy_is_left():
         for r, shrink in zip(FRONT, shrinks, strict=True)
     ]
     assert (
-        "Trained again from 4 further seeds, the front's val accuracy is 2.0 points below what it was chosen by "
-        "(-1.0 to 5.0)." in summarise(RESULTS, FRONT, TEACHER, members)
+        "Trained again from 4 further seeds, the front's val accuracy is -2.0 points from what it was chosen by "
+        "(-5.0 to +1.0)." in summarise(RESULTS, FRONT, TEACHER, members)
     )
 
 

@@ -20,10 +20,12 @@ UNIMPORTANT = {
     "teacher": ("checkpoint",),  # and so has the teacher
     "audit": ("accept_teacher_bias", "thumbnails", "robustness_images"),
 }
-HASHES = {  # beside what stands in the file
+RULES = 1  # of proposals, promotions and training; another number when they, or a default, change
+IN_WORDS = {  # beside what stands in the file
     "images": "the images are not the same",
     "people": "who is on the images is not the same",
     "teacher_weights": "the teacher's weights are not the same",
+    "rules": "it was begun by an autokd that searches by other rules",
 }
 FREE = {"seed"}  # to search with another one is no mistake
 
@@ -32,14 +34,14 @@ Identity = Mapping[str, Any]  # what JSON holds
 
 def identify(config: Config, data: ImageData) -> dict[str, Any]:
     """All that is known before there is a teacher."""
-    record = config.model_dump(mode="json")
+    record = config.model_dump(mode="json", exclude_defaults=True)
     for section, keys in UNIMPORTANT.items():
         for key in keys:
-            record[section].pop(key, None)
-    if record["data"]["metadata"]:
-        record["data"]["metadata"].pop("path")  # what it says of the images has a hash, too
-    del record["name"]
-    return record | {"images": data.info.hash, "people": data.people_hash()}
+            record.get(section, {}).pop(key, None)
+    if metadata := record["data"].get("metadata"):
+        metadata.pop("path", None)  # what it says of the images has a hash, too
+    record.pop("name", None)
+    return record | {"images": data.info.hash, "people": data.people_hash(), "rules": RULES}
 
 
 def refuse_changed(identity: Identity, begun: Sequence[BegunStudy]) -> None:
@@ -65,11 +67,11 @@ def _differences(old: Identity, new: Identity) -> Iterator[tuple[str, str]]:
     """Path and sentence of everything that both know and that is not equal."""
     before, now = dict(_flatten(old)), dict(_flatten(new))
     for name in sorted(before.keys() | now.keys()):
-        section = name.split(".")[0]
-        if section not in old or section not in new or before.get(name) == now.get(name):
+        unknown = name == "teacher_weights" and name not in now
+        if unknown or before.get(name) == now.get(name):
             continue
         told = f"{name} was {_shown(before, name)} and is {_shown(now, name)}"
-        yield name, HASHES.get(name, told)
+        yield name, IN_WORDS.get(name, told)
 
 
 def _flatten(record: Identity, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -81,4 +83,4 @@ def _flatten(record: Identity, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _shown(values: Mapping[str, Any], name: str) -> str:
-    return repr(values[name]) if name in values else "not there"
+    return repr(values[name]) if name in values else "not given"

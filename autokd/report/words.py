@@ -10,6 +10,8 @@ from statistics import mean
 from autokd.quantities import format_count
 from autokd.records import AUDIT_STATES, FrontMember, Remeasured, TeacherInfo, TrialResult
 
+ASIDES = {"stopped": "stopped early", "rejected": "rejected untrained", "failed": "failed"}
+
 
 def summarise(
     results: Sequence[TrialResult],
@@ -28,11 +30,12 @@ def summarise(
     again = again or {}
     trained = sum(result.state == "complete" for result in results)
     asides = [
-        f"{count} {state}"
-        for state in ("rejected", "stopped", "failed")
+        f"{count} {ASIDES[state]}"
+        for state in ASIDES
         if (count := sum(result.state == state for result in results))
     ]
-    counts = f"{trained} students trained" + (f" ({', '.join(asides)})" if asides else "")
+    counts = f"{trained} students trained to their end"
+    counts += f" ({', '.join(asides)})" if asides else ""
     if not front and trained:
         return f"{counts}; none kept the gap between groups within audit.max_gap_growth, so there is no front."
     if not front:
@@ -66,11 +69,11 @@ def _shrink(members: Sequence[FrontMember]) -> list[str]:
     found = [member.again for member in members if member.again]
     if not found:
         return []
-    shrinks = [100 * each.shrink for each in found]
+    changes = [-100 * each.shrink for each in found]
     seeds = min(each.seeds for each in found)
     return [
         f"Trained again from {seeds} further seed{'s' if seeds > 1 else ''}, the front's val accuracy is "
-        f"{mean(shrinks):.1f} points below what it was chosen by ({min(shrinks):.1f} to {max(shrinks):.1f})."
+        f"{mean(changes):+.1f} points from what it was chosen by ({min(changes):+.1f} to {max(changes):+.1f})."
     ]
 
 
