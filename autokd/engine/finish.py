@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
+from autokd.engine.insight import find_insight
 from autokd.engine.ledger import Ledger
 from autokd.engine.progress import find_front, search_hypervolume
 from autokd.engine.repeats import remeasure
@@ -17,6 +18,8 @@ from autokd.errors import AutoKDError
 from autokd.records import FrontMember, Remeasured, SearchInfo, TrialResult, Verdict
 from autokd.report.change import worst_change_html
 from autokd.report.frame import front_frame
+from autokd.report.insight.page import insight_html
+from autokd.report.insight.words import closing_sentences
 from autokd.report.plot import pareto_html
 from autokd.report.words import summarise
 from autokd.task import Task
@@ -81,6 +84,10 @@ def finish(
         "fairness.html": worst_change_html(results, front, title=info.study),
         "scale.json": json.dumps(scale.to_record(), indent=1),
     }
+    if not interrupted:
+        insight = find_insight(ledger, study=info.study)
+        summary = " ".join([summary, *closing_sentences(insight)])
+        pages["insight.html"] = insight_html(insight)
     try:
         if interrupted:
             tracker.interrupt()
