@@ -179,10 +179,31 @@ def front(
     }
     for path, text in pages.items():
         if path is not None:
-            try:
-                path.write_text(text, encoding="utf-8")
-            except OSError as error:
-                raise ConfigError(f"{path}: can't be written: {error.strerror}") from None
+            _write(path, text)
+
+
+@app.command(epilog="Example: `autokd insight --html insight.html`")
+def insight(
+    study: Annotated[str | None, typer.Argument(help="Its name; default: the latest.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write it there, as a page with pictures.")
+    ] = None,
+    ledger: LedgerUrl = None,
+) -> None:
+    """What a search tells: which parameters matter, how its front grew, what was rejected, where time went.
+
+    Read from the search's own records; the search may still be running.
+    """
+    from autokd.console import print_markdown
+    from autokd.engine.database import ledger_url
+    from autokd.engine.insight import load_insight
+    from autokd.engine.place import CACHE
+    from autokd.report.insight.page import insight_html, insight_markdown
+
+    found = load_insight(ledger_url(ledger, Path.cwd() / CACHE), study)
+    print_markdown(insight_markdown(found))
+    if html is not None:
+        _write(html, insight_html(found))
 
 
 @app.command(epilog="Example: `autokd check search_spaces/quickstart.yaml`")
@@ -367,6 +388,13 @@ def _load(file: Path, overrides: dict[str, dict[str, Any]]) -> Any:
 
     logging.getLogger("autokd").setLevel(logging.INFO)
     return override_config(load_config(file), overrides)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be written: {error.strerror}") from None
 
 
 def _parse_bands(text: str) -> tuple[str, list[float]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markdown import Markdown
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -202,6 +203,10 @@ def print_status(status: Status) -> None:
                 str(member["number"]), member["student"], f"{member['val_accuracy']:.1%}", macs
             )
         out.print(table)
+
+
+def print_markdown(text: str) -> None:
+    console().print(Markdown(text))
 
 
 def print_check(file: Path, check: Check) -> None:
