@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from autokd.config import Config
+from autokd.engine.place import CACHE
 from autokd.records import Candidate, Cost, TrialResult
 from autokd.shared import Shared
 from autokd.task import Task, create_task
@@ -200,7 +201,17 @@ def evaluate(work: Work, task: Task) -> TrialResult:
         before=work.before,
     )
     task.shared.publish_folder(folder, state=folder_state(result))
-    return result
+    return replace(result, folder=str(folder))
+
+
+def at_hand(result: TrialResult, task: Task) -> TrialResult:
+    """A finished trial with its folder on this machine, also where another one has driven the search until now."""
+    assert result.folder is not None
+    if Path(result.folder).is_dir():
+        return result
+    folder = task.cache / Path(result.folder).as_posix().rpartition(f"/{CACHE}/")[2]
+    task.shared.fetch_folder(folder, state=folder_state(result))
+    return replace(result, folder=str(folder))
 
 
 def folder_state(result: TrialResult) -> str:

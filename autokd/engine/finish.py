@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
+from autokd.engine.executors import at_hand
 from autokd.engine.insight import find_insight
 from autokd.engine.ledger import Ledger
 from autokd.engine.progress import find_front, search_hypervolume
@@ -126,7 +127,7 @@ def _test(front: Sequence[TrialResult], task: Task, ledger: Ledger) -> dict[int,
     for result in front:
         if result.number not in known:
             log.info("trial %d on test", result.number)
-            known[result.number] = evaluate_on_test(result, task)
+            known[result.number] = evaluate_on_test(at_hand(result, task), task)
             ledger.note("test", {str(n): asdict(verdict) for n, verdict in known.items()})
     return known
 
@@ -137,7 +138,7 @@ def _remeasure(front: Sequence[TrialResult], task: Task, ledger: Ledger) -> dict
     for result in front:
         for repeat in ledger.entries[result.number].repeats:
             if repeat.state == "complete" and str(repeat.seed) not in known:
-                known = known | {str(repeat.seed): accuracy_on_test(repeat, task)}
+                known = known | {str(repeat.seed): accuracy_on_test(at_hand(repeat, task), task)}
                 ledger.note("test of repeats", known)
     by_seed = {int(seed): accuracy for seed, accuracy in known.items()}
     found = {entry.number: remeasure(entry, by_seed) for entry in ledger.entries if entry.repeats}
