@@ -77,7 +77,8 @@ def front(
     study: str | None = None, *, tracking_uri: str | None = None, directory: str | Path = "."
 ) -> pd.DataFrame:
     """The front of a study (None: the latest), read from the store: one row a student, most accurate first."""
-    stored = read_study(open_store(tracking_uri, Path(directory).resolve(), create=False), study)
+    store = open_store(tracking_uri, Path(directory).resolve(), create=False)
+    stored = read_study(store, study, front_only=True)
     return stored_front(stored.trials, stored.objectives, stored.teacher)
 
 

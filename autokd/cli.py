@@ -170,7 +170,8 @@ def front(
     from autokd.tracking.read import read_study
     from autokd.tracking.store import open_store
 
-    stored = read_study(open_store(tracking_uri, Path.cwd(), create=False), study)
+    store = open_store(tracking_uri, Path.cwd(), create=False)
+    stored = read_study(store, study, front_only=True)
     frame = stored_front(stored.trials, stored.objectives, stored.teacher)
     print_stored_front(frame, stored)
     pages = {

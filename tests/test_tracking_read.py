@@ -5,13 +5,24 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
-from tracking_records import BUDGET, begin, finish, make_folder, make_info, make_result
+from tracking_records import (
+    BUDGET,
+    begin,
+    finish,
+    make_folder,
+    make_info,
+    make_result,
+    trial_runs,
+)
 
 from autokd.errors import TrackingError
+from autokd.report.frame import stored_front
 from autokd.tracking.find import find_candidate
 from autokd.tracking.read import COLUMNS, list_studies, read_study
+from autokd.tracking.standing import ON_FRONT
 from autokd.tracking.store import open_store
 
 
@@ -146,3 +157,50 @@ def test_trials_beyond_a_page_are_read(store):
     for number in range(1, 1003):
         store.client.create_run(experiment_id, tags=tags | {"autokd.trial": str(number)})
     assert len(read_study(store, None).trials) == 1003
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_front_is_among_the_few_trials_that_are_marked_while_a_search_runs(store, seed):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(1, 9, size=(24, 2))  # few different ones: many ties
+    results = [
+        make_result(
+            number,
+            state="complete" if rng.random() < 0.8 else "stopped",
+            val={"accuracy": accuracy / 10, "loss": 0.4},
+            cost=replace(make_result().cost, macs=int(macs) * 10**6),
+            excess={"macs": 0.1 if rng.random() < 0.2 else -0.1},
+        )
+        for number, (accuracy, macs) in enumerate(values)
+    ]
+    for first in (0, 12):  # as if the search had been interrupted
+        tracker = begin(store)
+        for result in results[first : first + 12]:
+            tracker.log_trial(result)
+    tracker.log_trial(replace(results[0], seconds=9.0))  # a run that is written anew
+    whole, few = read_study(store, None), read_study(store, None, front_only=True)
+    fronts = [stored_front(each.trials, each.objectives, each.teacher) for each in (whole, few)]
+    pd.testing.assert_frame_equal(*fronts)
+    assert len(fronts[0]) > 1
+    marked = {n for n, run in trial_runs(store).items() if run.data.tags[ON_FRONT] == "true"}
+    assert {*fronts[0].trial} <= marked
+    beaten = whole.trials[whole.trials.number.isin(marked - {*fronts[0].trial})]
+    for row in beaten.itertuples():  # equal to one on the front
+        assert ((fronts[0].val_accuracy == row.val_accuracy) & (fronts[0].macs == row.macs)).any()
+
+
+def test_the_front_of_a_search_that_marked_nobody_is_read_from_all_complete_trials(store):
+    tracker = begin(store)
+    for number in range(3):
+        tracker.log_trial(make_result(number))
+    for run in trial_runs(store).values():
+        store.client.set_tag(run.info.run_id, ON_FRONT, "false")
+    assert list(read_study(store, None, front_only=True).trials.number) == [0, 1, 2]
+
+
+def test_controls_are_read_with_the_front(store):
+    tracker = begin(store)
+    tracker.log_trial(make_result(0, control="no distillation, small", excess={"macs": 1.0}))
+    tracker.log_trial(make_result(1, excess={"macs": 1.0}))
+    tracker.log_trial(make_result(2))
+    assert list(read_study(store, None, front_only=True).trials.number) == [0, 2]

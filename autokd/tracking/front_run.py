@@ -10,6 +10,7 @@ from autokd.records import COSTS, FrontMember, SearchInfo, TrialResult
 from autokd.tracking import trial_run
 from autokd.tracking.front_report import front_markdown
 from autokd.tracking.runs import log_values
+from autokd.tracking.standing import ON_FRONT
 from autokd.tracking.store import Store
 from autokd.tracking.study_run import run_page
 
@@ -29,7 +30,7 @@ def mark_front(store: Store, front: Sequence[FrontMember], written: Mapping[int,
     for number, run in written.items():
         member = members.get(number)
         tags = {
-            "autokd.pareto": "true" if member else "false",
+            ON_FRONT: "true" if member else "false",
             "mlflow.runColor": FRONT_COLOUR if member else OTHER_COLOUR,
         }
         metrics = {}

@@ -7,11 +7,13 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autokd.errors import TrackingError, nearest_name
 from autokd.records import COSTS, REMEASURED, Budget, Candidate
+from autokd.tracking.standing import ON_FRONT
 from autokd.tracking.store import Store, one_line_errors, tag_is
 from autokd.tracking.trial_run import AGAIN
 
@@ -110,15 +112,20 @@ def list_studies(store: Store) -> tuple[StudyEntry, ...]:
         return tuple(_entry(run, names[run.info.experiment_id]) for run in _parents(store))
 
 
-def read_study(store: Store, study: str | None) -> StoredStudy:
-    """One search by its name, or the latest. Raises TrackingError that names the known ones."""
+def read_study(store: Store, study: str | None, *, front_only: bool = False) -> StoredStudy:
+    """One search by its name, or the latest. Raises TrackingError that names the known ones.
+
+    With `front_only` its trials are the controls and those that nobody beat when they were written, or all that are
+    complete where nobody marked any: quick, and the front is among them.
+    """
     with one_line_errors(store):
         run = find_parent(store, study)
-        conditions = (
-            tag_is("autokd.study", run.data.tags["autokd.study"]),
-            tag_is("autokd.kind", "trial"),
-        )
-        children = list(store.runs([run.info.experiment_id], *conditions))
+        read = partial(_children, store, run)
+        if front_only:
+            members = read(tag_is(ON_FRONT, "true")) or read("attributes.status = 'FINISHED'")
+            children = [*members, *read("tags.\"autokd.control\" LIKE '%'")]
+        else:
+            children = read()
         config = read_text(store, run.info.run_id, "search.yaml")
     params, metrics = run.data.params, run.data.metrics
     return StoredStudy(
@@ -163,6 +170,13 @@ def find_parent(store: Store, study: str | None) -> Run:
     raise TrackingError(
         f"unknown search '{study}'; known searches: {', '.join(known)}.{nearest_name(study, known)}"
     )
+
+
+def _children(store: Store, parent: Run, *conditions: str) -> list[Run]:
+    """A search's trials that meet all conditions."""
+    study = tag_is("autokd.study", parent.data.tags["autokd.study"])
+    own = (study, tag_is("autokd.kind", "trial"))
+    return list(store.runs([parent.info.experiment_id], *own, *conditions))
 
 
 def _parents(store: Store) -> list[Run]:

@@ -47,7 +47,14 @@ def ensure_experiment(store: Store, info: SearchInfo) -> str:
     return str(experiment.experiment_id)
 
 
-def write_trial(store: Store, result: TrialResult, place: Place, existing: Sequence[Run]) -> Run:
+def write_trial(
+    store: Store,
+    result: TrialResult,
+    place: Place,
+    existing: Sequence[Run],
+    *,
+    on_front: bool = False,
+) -> Run:
     """The trial's run, complete. `existing` are its runs in the store; all but a complete, equal one go.
 
     Points of a metric can't be taken back, so what was written half-way is made anew.
@@ -61,7 +68,7 @@ def write_trial(store: Store, result: TrialResult, place: Place, existing: Seque
         else:
             store.client.delete_run(run.info.run_id)
     if kept is None:
-        return _create_trial(store, result, place, record)
+        return _create_trial(store, result, place, record, on_front=on_front)
     if kept.data.tags.get(PARENT_TAG) != place.parent_id:
         store.client.set_tag(kept.info.run_id, PARENT_TAG, place.parent_id)
     if kept.info.status != status:
@@ -108,7 +115,9 @@ def time_tag() -> dict[str, str]:
     return {"autokd.begun_ms": str(int(time.time() * 1000))}
 
 
-def _create_trial(store: Store, result: TrialResult, place: Place, record: str) -> Run:
+def _create_trial(
+    store: Store, result: TrialResult, place: Place, record: str, *, on_front: bool
+) -> Run:
     from mlflow.entities import Metric, Param
 
     start = int((time.time() - _finite(result.seconds)) * 1000)
@@ -116,7 +125,7 @@ def _create_trial(store: Store, result: TrialResult, place: Place, record: str) 
     run = store.client.create_run(
         place.experiment_id,
         start_time=start,
-        tags=tags | trial_run.trial_tags(result),
+        tags=tags | trial_run.trial_tags(result, on_front=on_front),
         run_name=trial_run.run_name(result),
     )
     run_id = run.info.run_id

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from autokd.records import COSTS, REMEASURED, AuditFigures, Remeasured, TrialResult
+from autokd.tracking.standing import ON_FRONT
 
 REASON_LENGTH = 2000  # characters; MLflow cuts tags in silence where they pass its limit
 FILES = ("best.safetensors", "last.safetensors", "candidate.yaml")
@@ -48,7 +49,7 @@ def run_name(result: TrialResult) -> str:
     return f"trial-{result.number:04d}"
 
 
-def trial_tags(result: TrialResult) -> dict[str, str]:
+def trial_tags(result: TrialResult, *, on_front: bool = False) -> dict[str, str]:
     """Without the record's hash, which is written last."""
     dropped = sorted({point.key for point in _points(result) if not math.isfinite(point.value)})
     tags = {
@@ -57,7 +58,7 @@ def trial_tags(result: TrialResult) -> dict[str, str]:
         "autokd.state": result.state,
         "autokd.candidate": result.candidate.hash,
         "autokd.student": result.candidate.student.describe(),
-        "autokd.pareto": "false",
+        ON_FRONT: "true" if on_front else "false",
         "mlflow.note.content": _note(result),
     }
     if result.audit is not None:

@@ -13,6 +13,7 @@ from autokd.errors import TrackingError
 from autokd.records import FrontMember, SearchInfo, TrialResult
 from autokd.tracking import front_run, runs, study_run
 from autokd.tracking.environment import first_line, mlflow_failures
+from autokd.tracking.standing import ON_FRONT, Standing
 from autokd.tracking.store import Store, one_line_errors, tag_is
 from autokd.tracking.study_run import Links
 from autokd.tracking.view import save_view
@@ -38,6 +39,9 @@ class Tracker:
         self._store = store
         self._begun: _Search | None = None
         self._waiting: dict[int, TrialResult] = {}
+        self._is_new = True  # no earlier driver has written trials of this search
+        self._written: set[int] = set()
+        self._standing = Standing(())
         self._warned = False
 
     @property
@@ -62,6 +66,8 @@ class Tracker:
         with one_line_errors(self._store):
             experiment_id = runs.ensure_experiment(self._store, info)
             run = self._find_study(info)
+            self._is_new = run is None
+            self._standing = Standing(info.objectives)
             if run is None:
                 run = self._store.client.create_run(experiment_id, run_name=info.study, tags=tags)
             else:
@@ -72,9 +78,10 @@ class Tracker:
                 self._store.client.log_artifacts(
                     run.info.run_id, str(teacher_audit), "teacher_audit"
                 )
-            for orphan in self._children():
-                if orphan.info.status == "RUNNING":
+            if not self._is_new:
+                for orphan in self._children("attributes.status = 'RUNNING'"):
                     self._store.client.set_terminated(orphan.info.run_id, "KILLED")
+                self._standing.recall(self._children(tag_is(ON_FRONT, "true")))
         save_view(self._store, run.info.experiment_id, info)
         return str(run.info.run_id)
 
@@ -91,15 +98,29 @@ class Tracker:
             return
         for number, result in list(self._waiting.items()):
             try:
-                runs.write_trial(
-                    self._store, result, self._place, self._children(str(result.number))
-                )
+                self._write(result)
             except mlflow_failures() as error:
                 self._waiting[number] = self._waiting.pop(number)
                 self._warn(first_line(error))
                 return
             del self._waiting[number]
         self._warned = False
+
+    def _write(self, result: TrialResult) -> None:
+        """The trial's run, and off the front whom it beats."""
+        is_known = not self._is_new or result.number in self._written
+        existing = self._children(tag_is("autokd.trial", str(result.number))) if is_known else []
+        self._written.add(result.number)  # even if it fails half-way
+        self._standing.forget(run.info.run_id for run in existing)
+        on_front = self._standing.admits(result)
+        run = runs.write_trial(self._store, result, self._place, existing, on_front=on_front)
+        if not on_front:
+            return
+        marks = dict.fromkeys(self._standing.add(run.info.run_id, result), "false")
+        if run.data.tags.get(ON_FRONT) == "false":
+            marks[run.info.run_id] = "true"
+        for run_id, mark in marks.items():
+            self._store.client.set_tag(run_id, ON_FRONT, mark)
 
     def finish(
         self,
@@ -204,11 +225,11 @@ class Tracker:
             runs.log_dataset(self._store, search.run_id, search.info)
         client.log_text(search.run_id, search.info.config, "search.yaml")
 
-    def _children(self, number: str | None = None) -> list[Run]:
+    def _children(self, *conditions: str) -> list[Run]:
+        """Its trials' runs that meet all conditions."""
         search = self._search
-        conditions = [tag_is("autokd.study", search.info.study), tag_is("autokd.kind", "trial")]
-        conditions += [] if number is None else [tag_is("autokd.trial", number)]
-        return list(self._store.runs([search.experiment_id], *conditions))
+        own = (tag_is("autokd.study", search.info.study), tag_is("autokd.kind", "trial"))
+        return list(self._store.runs([search.experiment_id], *own, *conditions))
 
     def _warn(self, reason: str) -> None:
         if not self._warned:
