@@ -41,20 +41,27 @@ def most_promising(
     seen: Sequence[tuple[Drawn, TrialResult]],
     running: Sequence[Drawn],
     *,
+    unfit: Sequence[Drawn] = (),
     distributions: Mapping[str, BaseDistribution],
     scale: Scale,
     seed: int,
 ) -> int:
     """Place in the pool of the candidate that is expected to add most to the hypervolume of what was seen.
 
-    `running` are taken to come to what the forest expects of them, so that they are not proposed twice over.
+    `running` are taken to come to what the forest expects of them, so that they are not proposed twice over; of
+    `unfit` nothing is known but that they broke a limit, such as memory.
     """
     guessed = [i for i, name in enumerate(scale.objectives) if name not in KNOWN]
     points = scale.points([result for _, result in seen])
     broken = np.array([[float(not result.feasible)] for _, result in seen])
     targets = np.hstack([np.log(points[:, guessed] + SOFT), broken])
+    of_unfit = np.append(
+        targets[:, :-1].mean(axis=0), 1.0
+    )  # neither good nor bad, but out of limits
+    targets = np.vstack([targets, np.tile(of_unfit, (len(unfit), 1))])
     forest = RandomForestRegressor(TREES, min_samples_leaf=2, max_features=0.5, random_state=seed)
-    forest.fit(_features([each for each, _ in seen], distributions), targets)
+    told = [*(each for each, _ in seen), *unfit]
+    forest.fit(_features(told, distributions), targets)
 
     def expect(drawn: Sequence[Drawn]) -> tuple[NDArray[np.float64], Floats]:
         """(trees, N, objectives) that each tree expects, and (N,) the chance that no limit is broken."""

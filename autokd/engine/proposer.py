@@ -89,7 +89,13 @@ class Proposer:
         ]
         if informed:
             chosen = most_promising(
-                pool, seen, running, distributions=self.distributions, scale=self.scale, seed=seed
+                pool,
+                seen,
+                running,
+                unfit=[_drawn(e, e.result) for e in entries if e.result and _is_unfit(e.result)],
+                distributions=self.distributions,
+                scale=self.scale,
+                seed=seed,
             )
         else:
             done = [e.result.cost for e in entries if e.result and e.result.cost]
@@ -234,6 +240,11 @@ def _draw_value(distribution: Any, rng: np.random.Generator) -> Any:
     if isinstance(distribution, IntDistribution):
         return int(min(high, max(low, round(value))))
     return float(min(high, max(low, value)))
+
+
+def _is_unfit(result: TrialResult) -> bool:
+    """It broke a limit that only training shows."""
+    return result.state == "failed" and not result.feasible and result.cost is not None
 
 
 def _drawn(entry: Entry, result: TrialResult) -> Drawn:
