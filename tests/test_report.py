@@ -274,5 +274,12 @@ def test_the_page_of_changes_shows_verdict_and_change_of_every_audited_trial():
     assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?:', html)
 
 
+def test_the_page_of_changes_explains_its_signs_even_where_all_verdicts_are_alike():
+    audited = [replace(RESULTS[1], audit=HARMED), replace(RESULTS[4], audit=HARMED)]
+    html = worst_change_html(audited, audited[:1], title="glasses")
+    assert "fail (2)" in html
+    assert '"showlegend":true' in html
+
+
 def test_the_page_of_changes_without_an_audited_trial_is_still_a_page():
     assert "glasses" in worst_change_html(RESULTS, FRONT, title="glasses")
