@@ -12,8 +12,7 @@ class Importance:
 
     parameter: str
     share: float  # of all parameters' importance, 0..1
-    low: float  # the same from random halves of the students: nine in ten are above,
-    high: float  # and nine in ten below
+    spread: float  # of the share over random halves of the students: half of what eight in ten of them span
     chance: float  # share that no parameter exceeds by its own standard in 19 of 20 shuffles
     best_values: str  # what the best have, in words,
     all_values: str  # and what all have

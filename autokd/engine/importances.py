@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -48,21 +49,24 @@ def find_importances(
     """
     rng = np.random.default_rng(seed)
     rung, trained = _comparable([e for e in entries if not e.proposal.control], len(pauses))
-    best, epochs_share = round(BEST * len(trained)), pauses[rung] / pauses[-1]
-    searched = [n for n in distributions if any(n in e.proposal.params for e, _ in trained)]
+    if len(trained) > MOST:
+        trained = [trained[i] for i in sorted(rng.choice(len(trained), MOST, replace=False))]
+    searched = [name for name in distributions if _count_values(name, trained) > 1]
+    found: tuple[Importance, ...] = ()
+    missing = None
     if len(trained) < LEAST:
         missing = f"{len(trained)} students have been trained far enough, and fewer than {LEAST} tell nothing"
     elif len(searched) < 2:
-        missing = "less than two parameters are searched, so there is nothing to compare"
+        missing = "fewer than two parameters are searched, so there is nothing to compare"
     else:
-        if len(trained) > MOST:
-            trained = [trained[i] for i in sorted(rng.choice(len(trained), MOST, replace=False))]
-            best = round(BEST * MOST)
         found = _importances(trained, searched, distributions, scale, rng)
-        return Importances(
-            students=len(trained), best=best, epochs_share=epochs_share, parameters=found
-        )
-    return Importances(students=len(trained), best=best, epochs_share=epochs_share, missing=missing)
+    return Importances(
+        students=len(trained),
+        best=_count_best(trained),
+        epochs_share=pauses[rung] / pauses[-1],
+        parameters=found,
+        missing=missing,
+    )
 
 
 def _comparable(entries: Sequence[Entry], rungs: int) -> tuple[int, list[Trained]]:
@@ -72,6 +76,16 @@ def _comparable(entries: Sequence[Entry], rungs: int) -> tuple[int, list[Trained
         if len(there) >= ENOUGH:
             break
     return rung, there
+
+
+def _count_best(trained: Sequence[Trained]) -> int:
+    """As Optuna cuts a quantile."""
+    return math.ceil(BEST * len(trained))
+
+
+def _count_values(name: str, trained: Sequence[Trained]) -> int:
+    params = [entry.proposal.params for entry, _ in trained]
+    return len({each[name] for each in params if name in each})
 
 
 def _importances(
@@ -101,18 +115,16 @@ def _importances(
     )
     size = len(trained) // 2
     halves = np.array([measure(rng.permutation(everyone)[:size]) for _ in range(HALVES)])
-    low, high = np.quantile(
-        halves / (halves.sum(axis=1, keepdims=True) + 1e-12), (0.1, 0.9), axis=0
-    )
+    shares = halves / np.maximum(halves.sum(axis=1, keepdims=True), 1e-12)
+    low, high = np.quantile(shares, (0.1, 0.9), axis=0)
     order = rank(points, feasible, len(trained))
     all_params = [trained[place][0].proposal.params for place in order]
-    best_params = all_params[: round(BEST * len(trained))]
+    best_params = all_params[: _count_best(trained)]
     importances = [
         Importance(
             parameter=name,
             share=float(found[i] / whole),
-            low=float(low[i]),
-            high=float(high[i]),
+            spread=float(high[i] - low[i]) / 2,
             chance=min(1.0, float(by_chance[i] / whole)),
             best_values=_in_words(name, distributions[name], best_params),
             all_values=_in_words(name, distributions[name], all_params),

@@ -106,14 +106,20 @@ def _importance_part(found: Importances) -> _Part:
     rows = [
         (
             each.parameter,
-            f"{each.share:.0%}",
-            "more than chance" if each.stands_out else "may be chance",
+            f"{each.share:.0%} ± {100 * each.spread:.0f}",
+            "more" if each.stands_out else "may be chance",
             each.best_values,
             each.all_values,
         )
         for each in shown
     ]
-    heads = ("parameter", "share", "", f"the best {found.best} have", f"all {found.students} have")
+    heads = (
+        "parameter",
+        "share",
+        "compared with chance",
+        f"the best {found.best} have",
+        f"all {found.students} have",
+    )
     return _Part(
         heading,
         [*sentences, comparison_sentence(found)],

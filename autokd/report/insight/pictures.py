@@ -25,8 +25,8 @@ def importance_bars(importances: Sequence[Importance]) -> go.Figure:
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": [max(0.0, each.high - each.share) for each in shown],
-                "arrayminus": [max(0.0, each.share - each.low) for each in shown],
+                "array": [each.spread for each in shown],
+                "arrayminus": [min(each.spread, each.share) for each in shown],
                 "color": "#888888",
                 "thickness": 1.5,
             },
@@ -130,6 +130,6 @@ def _styled(figure: go.Figure, *, height: int) -> go.Figure:
         template="plotly_white",
         height=height,
         margin={"l": 10, "r": 30, "t": 40, "b": 10},
-        yaxis={"automargin": True},
+        yaxis={"automargin": True, "ticks": "outside", "tickcolor": "white"},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     )

@@ -52,8 +52,8 @@ HOW_IMPORTANCE = (
     "on it without the first, and so on. A parameter is important if the best have other values of it than all have.",
     "<b>Black marks are chance.</b> Outcomes were dealt to the students at random 100 times; in 95 of these no parameter passed "
     "its mark. Only bars beyond their mark, drawn blue, say something.",
-    "Lines through bars are what random halves of the students give: eight in ten of them. The longer a line, the less "
-    "is known about how large the share is.",
+    "Shares add up to 100%. Lines through bars, and what follows ±, say how unsteady a share is: random halves of the students "
+    "were taken, and eight in ten of them gave shares so far apart.",
     "The table has the middle half of a number's values, and the two most frequent choices.",
     "A search doesn't try all values evenly, and parameters act together: a parameter that may be chance here is not shown "
     "to be without effect. Four control students, which nothing chose, are not among these.",
@@ -99,7 +99,7 @@ def closing_sentences(insight: Insight) -> list[str]:
     sentences = []
     if leading := insight.importances.standing_out:
         names = _listed([f"{each.parameter} (the best: {each.best_values})" for each in leading])
-        sentences.append(f"Who gets to the front depends most on {names}.")
+        sentences.append(f"Who is among the best depends most on {names}.")
     if (gain := _late_gain(insight.growth)) > GROWING:
         sentences.append(
             f"The front is still growing ({gain:.1%} in the last quarter of the time): more trials may improve it."
@@ -117,7 +117,7 @@ def importance_sentences(found: Importances) -> list[str]:
         ]
     names = _listed([f"{each.parameter} ({_share(each)})" for each in leading])
     sentences = [
-        f"Who is among the best quarter of {found.students} students depends most on {names}."
+        f"Who is among the best quarter of {found.students} students depends most on {names}, as shares of all importance."
     ]
     if others := len(found.parameters) - len(leading):
         sentences.append(
@@ -155,6 +155,8 @@ def growth_sentences(insight: Insight) -> list[str]:
 
 
 def rejection_sentences(insight: Insight) -> list[str]:
+    if not insight.proposed:
+        return ["Nothing has been proposed yet."]
     rejected, failed = insight.states.get("rejected", 0), insight.states.get("failed", 0)
     if rejected:
         share = rejected / insight.proposed
@@ -163,11 +165,15 @@ def rejection_sentences(insight: Insight) -> list[str]:
         ]
     else:
         sentences = [f"None of {insight.proposed} trials was over the budget."]
-    if insight.broken:
-        most = insight.broken[0]
+    broken = {each.limit: each for each in insight.broken}
+    if costs := [each for each in insight.broken if each.limit in COSTS]:
         sentences.append(
-            f"The limit that was broken most often is {LIMITS.get(most.limit, most.limit)} "
-            f"({most.trials}, {most.alone} of them broke no other)."
+            f"The limit that was broken most often is {LIMITS[costs[0].limit]}: by {costs[0].trials}, "
+            f"{costs[0].alone} of which broke no other."
+        )
+    if growth := broken.get("gap_growth"):
+        sentences.append(
+            f"{growth.trials} let the gap between groups grow too much, which is known after training alone."
         )
     if failed:
         sentences.append(f"{failed} failed.")
@@ -216,7 +222,7 @@ def _late_gain(growth: Sequence[Growth]) -> float:
 
 
 def _share(importance: Importance) -> str:
-    return f"{importance.share:.0%}; {importance.low:.0%} to {importance.high:.0%} in random halves"
+    return f"{importance.share:.0%} ± {100 * importance.spread:.0f}"
 
 
 def _seconds(value: float) -> str:
