@@ -123,7 +123,10 @@ def test_the_text_has_the_figures_of_the_page():
 
 def test_only_what_is_more_than_chance_is_said_to_matter():
     sentences = " ".join(importance_sentences(IMPORTANCES))
-    assert "train.learning_rate (60% ± 10) and students.<model> (30% ± 10)" in sentences
+    assert (
+        "train.learning_rate (60% ± 10 of all importance) and students.<model> (30% ± 10)"
+        in sentences
+    )
     assert "The other parameter can't be told from chance." in sentences
     none = replace(IMPORTANCES, parameters=IMPORTANCES.parameters[2:])
     assert importance_sentences(none) == [

@@ -32,6 +32,7 @@ from autokd.report.insight.words import (
     in_activities,
     opening_sentences,
     rejection_sentences,
+    share_in_words,
     time_sentences,
 )
 
@@ -47,6 +48,7 @@ h2 { font-size: 1.25rem; margin-top: 2.8rem; border-top: 1px solid #ddd; padding
 table { border-collapse: collapse; margin: 1rem 0; font-size: .93rem; }
 caption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
 th, td { text-align: left; padding: .3rem 1.4rem .3rem 0; border-bottom: 1px solid #e5e5e5; vertical-align: top; }
+td + td { white-space: nowrap; }
 """
 
 
@@ -106,7 +108,7 @@ def _importance_part(found: Importances) -> _Part:
     rows = [
         (
             each.parameter,
-            f"{each.share:.0%} ± {100 * each.spread:.0f}",
+            share_in_words(each),
             "more" if each.stands_out else "may be chance",
             each.best_values,
             each.all_values,

@@ -51,12 +51,13 @@ HOW_IMPORTANCE = (
     "The best quarter of the students is held against all of them: students on the front first, then those that would be "
     "on it without the first, and so on. A parameter is important if the best have other values of it than all have.",
     "<b>Black marks are chance.</b> Outcomes were dealt to the students at random 100 times; in 95 of these no parameter passed "
-    "its mark. Only bars beyond their mark, drawn blue, say something.",
+    "its mark. Only bars beyond their mark, drawn blue, say something. A parameter with many values looks important more "
+    "easily than one with two, so its mark is further out.",
     "Shares add up to 100%. Lines through bars, and what follows ±, say how unsteady a share is: random halves of the students "
     "were taken, and eight in ten of them gave shares so far apart.",
     "The table has the middle half of a number's values, and the two most frequent choices.",
     "A search doesn't try all values evenly, and parameters act together: a parameter that may be chance here is not shown "
-    "to be without effect. Four control students, which nothing chose, are not among these.",
+    "to be without effect. The control students, which nothing chose, are not among these.",
 )
 HOW_GROWTH = (
     "The hypervolume is how good the whole front is in one number: the share of all trade-offs, from guessing to a perfect student "
@@ -115,14 +116,15 @@ def importance_sentences(found: Importances) -> list[str]:
         return [
             f"No parameter can be told from chance: {found.students} students are too few, or none matters much."
         ]
-    names = _listed([f"{each.parameter} ({_share(each)})" for each in leading])
+    first, *others = [f"{each.parameter} ({share_in_words(each)}" for each in leading]
+    names = _listed([f"{first} of all importance)", *[f"{each})" for each in others]])
     sentences = [
-        f"Who is among the best quarter of {found.students} students depends most on {names}, as shares of all importance."
+        f"Who is among the best quarter of {found.students} students depends most on {names}."
     ]
-    if others := len(found.parameters) - len(leading):
+    if rest := len(found.parameters) - len(leading):
         sentences.append(
-            f"The other {others} parameters can't be told from chance."
-            if others > 1
+            f"The other {rest} parameters can't be told from chance."
+            if rest > 1
             else "The other parameter can't be told from chance."
         )
     return sentences
@@ -221,7 +223,8 @@ def _late_gain(growth: Sequence[Growth]) -> float:
     return 1 - before / end.hypervolume if end.hypervolume else 0.0
 
 
-def _share(importance: Importance) -> str:
+def share_in_words(importance: Importance) -> str:
+    """``60% ± 10``."""
     return f"{importance.share:.0%} ± {100 * importance.spread:.0f}"
 
 
