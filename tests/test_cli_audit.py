@@ -157,7 +157,8 @@ def test_a_teacher_that_fails_stops_the_search_before_anything_is_distilled(unfa
     assert "audit.accept_teacher_bias" in last
     report = Path(last.split("Report: ")[1].split(" ")[0].rstrip("."))
     assert json.loads((report.parent / "audit.json").read_text())["status"] == "fail"
-    assert not (unfair / ".autokd" / "ledger.db").exists()
+    (study,) = (unfair / ".autokd" / "studies").iterdir()
+    assert [path.name for path in study.iterdir()] == ["teacher_audit"]
 
 
 @pytest.mark.slow
