@@ -156,7 +156,7 @@ def _train(
     """The student's own stages in turn, from the last pause on. The model has the weights of its best epoch on val."""
     checkpoint = read_checkpoint(folder) if measured.history else None
     if checkpoint and not _is_of(checkpoint, measured.history[-1]):
-        checkpoint = None  # of a later pause, which nobody heard of: driver or worker died just then
+        checkpoint = None  # of a later pause that nobody heard of: driver or worker died then
     paused_in = checkpoint["stage"] if checkpoint else None
     history = list(measured.history) if checkpoint else []  # a lost checkpoint: from the start
     model: nn.Module | None = None

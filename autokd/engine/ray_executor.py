@@ -157,6 +157,9 @@ def _connect(ray: Any, address: str | None) -> None:
             host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address=address, log_to_driver=False, logging_level="warning", **own)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         first = str(error).strip().splitlines()[0]
-        raise StorageError(f"Ray cluster {address or 'here'}: can't be reached: {first}") from None
+        raise StorageError(
+            f"Ray cluster {address or 'here'}: can't be reached: {first}; "
+            "if it wants a token, have RAY_AUTH_MODE=token in the environment"
+        ) from None
