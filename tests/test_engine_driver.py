@@ -17,6 +17,7 @@ from filelock import FileLock
 from autokd.config import Config, override_config, parse_config
 from autokd.engine.candidate_file import parse_candidate_file
 from autokd.engine.database import ledger_url
+from autokd.engine.insight import load_insight
 from autokd.engine.ledger import Ledger
 from autokd.engine.place import CACHE, make_writable
 from autokd.engine.progress import Progress
@@ -142,6 +143,18 @@ def test_mlflow_has_every_trial_and_the_front(finished):
     for trial in result.results:
         if trial.state == "complete":
             assert accuracy[trial.number] == trial.val["accuracy"]
+
+
+def test_its_report_has_a_page_of_insight_made_from_the_ledger(finished):
+    directory, result, _ = finished
+    (page,) = (directory / "mlartifacts").rglob("report/insight.html")
+    assert f"What the search {result.study} tells" in page.read_text(encoding="utf-8")
+    found = load_insight(ledger_url(None, directory / CACHE), result.study)
+    assert found.states["complete"] == 6
+    assert found.growth[-1].trials == 6
+    assert found.worker_seconds["train"] > 0
+    assert found.driver_seconds.keys() >= {"ask", "record", "log", "wait"}
+    assert [broken.limit for broken in found.broken] == ["macs"]
 
 
 def test_a_finished_search_adds_nothing_when_it_is_run_again(finished):

@@ -249,3 +249,12 @@ def test_three_objectives_are_no_special_case():
         entries_with(by_rate), distributions=SPACE.distributions, scale=scale, pauses=(9,)
     )
     assert RATE in {each.parameter for each in found.standing_out}
+
+
+def test_the_drivers_seconds_go_on_from_those_of_earlier_runs():
+    ledger = Ledger("sqlite://", "made-up")
+    ledger.note("spent", {"ask": 50.0, "wait": 70.0})
+    driver = make_driver(ledger, trials=5)
+    driver.run(AtOnce())
+    assert driver.watch.seconds["ask"] > 50
+    assert driver.watch.seconds["wait"] > 70
