@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,8 +54,12 @@ def audit_student(
     teachers: Mapping[str, Teacher],
     model_hash: str,
     generalisation: Mapping[str, Any] | None = None,
+    student_seeds: Sequence[Tensor] = (),
 ) -> Audit:
-    """A student on val or test against all who taught it. Its logits are (N, C) in the split's order."""
+    """A student on val or test against all who taught it. Its logits are (N, C) in the split's order.
+
+    `student_seeds` are those of the same student trained from several seeds, itself among them.
+    """
     answers = {name: task.answers(teacher, split_name) for name, teacher in teachers.items()}
     return _audit(
         task,
@@ -67,6 +71,7 @@ def audit_student(
         note=SELECTION if split_name == "val" else UNTOUCHED,
         model_hash=model_hash,
         generalisation=generalisation,
+        student_seeds=student_seeds,
     )
 
 
@@ -88,6 +93,7 @@ def _audit(
     note: str | None = None,
     model_hash: str | None = None,
     generalisation: Mapping[str, Any] | None = None,
+    student_seeds: Sequence[Tensor] = (),
 ) -> Audit:
     data, split = task.data, task.split(split_name)
     cluster, ids = None, data.ids(split)
@@ -102,6 +108,7 @@ def _audit(
         cluster=cluster,
         class_names=data.info.class_names,
         ids=ids,
+        student_seeds=[logits.argmax(dim=-1).numpy() for logits in student_seeds] or None,
         policy=task.policy,
         about={
             "title": title,

@@ -40,7 +40,7 @@ def blind_at(site: str, split):
     return logits
 
 
-def audit_of(task, logits, *, split_name="val"):
+def audit_of(task, logits, *, split_name="val", student_seeds=()):
     return audit_student(
         task,
         split_name=split_name,
@@ -48,6 +48,7 @@ def audit_of(task, logits, *, split_name="val"):
         student=logits,
         teachers={TEACHER: task.teacher},
         model_hash="beef",
+        student_seeds=student_seeds,
     )
 
 
@@ -86,6 +87,13 @@ def test_the_record_on_test_says_that_test_chose_nothing(task):
     record = audit_of(task, blind_at("A", DATA.test), split_name="test").record
     assert record["n"] == 40
     assert UNTOUCHED in record["data"]["notes"]
+
+
+def test_further_seeds_of_a_student_say_how_much_its_training_varies(task):
+    good, blind = right_answers(DATA.test), blind_at("B", DATA.test)
+    found = audit_of(task, good, split_name="test", student_seeds=[good, good, blind]).record
+    assert found["across_seeds"]["seeds"] == {"teacher": 1, "student": 3}
+    assert found["across_seeds"]["accuracy"]["student"] == [1.0, 1.0, 0.5]
 
 
 def test_the_teacher_is_audited_alone(task):

@@ -69,9 +69,9 @@ def changed(array: np.ndarray, place: object, value: object) -> np.ndarray:
         ({"cluster": [1]}, "cluster: 1 values for 120 rows"),
         ({"cluster": [None, *range(119)]}, "cluster: 1 of 120 rows have no value"),
         ({"policy": AuditPolicy(required=("sit=A",))}, "'sit=A' names no attribute.*'site'"),
-        ({"teacher_seeds": [LABELS]}, "seeds: give .* for teacher and student"),
-        ({"teacher_seeds": [LABELS], "student_seeds": LABELS}, "student_seeds: expected"),
-        ({"teacher_seeds": [LABELS], "student_seeds": [LABELS + 1]}, "student_seeds: label 4"),
+        ({"teacher_seeds": [LABELS]}, "seeds: they compare student and teacher; give both"),
+        ({"teacher": SHARES, "student_seeds": LABELS}, "student_seeds: expected"),
+        ({"teacher": SHARES, "student_seeds": [LABELS + 1]}, "student_seeds: label 4"),
     ],
 )
 def test_input_that_can_not_be_audited_is_refused_in_one_line(arguments, message):

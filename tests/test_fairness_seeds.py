@@ -65,6 +65,23 @@ def test_fewer_than_three_trainings_are_called_disagreement():
     assert found["seeds"] == {"teacher": 2, "student": 5}
     assert 0 < found["churn"]["teacher_to_student"] < 0.3
     assert "pie" not in found
+    assert found["per_group_site"]["A"]["welch_p"] is None
+    assert found["per_group_site"]["A"]["student_std"] > 0
+
+
+def test_a_teacher_that_was_trained_once_is_compared_with_several_students():
+    teacher, students = trainings(1, errors=0.1, seed=1), trainings(5, errors=0.3, seed=2)
+    given = {"teacher": teacher[0], "groups": {"site": SITE}, "student_seeds": students}
+    done = audit(LABELS, students[0], **given)
+    found = done.record["across_seeds"]
+    assert found["seeds"] == {"teacher": 1, "student": 5}
+    at_a = (students == LABELS)[:, SITE == "A"].mean(axis=1)
+    group = found["per_group_site"]["A"]
+    assert group["student_mean"] == pytest.approx(at_a.mean())
+    assert group["student_std"] == pytest.approx(at_a.std(ddof=1))
+    assert group["teacher_std"] is group["welch_p"] is None
+    assert f"{at_a.mean():.1%} ± {100 * at_a.std(ddof=1):.1f}" in done.to_html()
+    assert "called disagreement, not a test" in done.to_html()
 
 
 def test_trainings_that_all_agree_have_no_test_and_no_pie():

@@ -133,12 +133,24 @@ def read_ids(ids: Any, rows: int) -> list[Any]:
 
 
 def read_seeds(inputs: Inputs, teacher: Any, student: Any) -> tuple[Ints, Ints] | None:
-    """Teacher's and student's (K, N) predicted labels of K trainings; None where there are none."""
+    """Teacher's and student's (K, N) predicted labels of K trainings; None where there are none.
+
+    Of a model that was trained once (most teachers are), its one training is the audited one.
+    """
+    given = {"teacher": teacher, "student": student}
     if teacher is None and student is None:
         return None
-    if teacher is None or student is None:
-        raise DataError("seeds: give predicted labels of several trainings for teacher and student")
-    return _seeds(inputs, teacher, "teacher_seeds"), _seeds(inputs, student, "student_seeds")
+    if not inputs.is_comparison:
+        raise DataError(
+            "seeds: they compare student and teacher; give both models, or leave the seeds out (teacher_seeds, student_seeds; columns prediction_0, …)"
+        )
+    of_teacher, of_student = (
+        inputs.models[name].predicted[None]
+        if seeds is None
+        else _seeds(inputs, seeds, f"{name}_seeds")
+        for name, seeds in given.items()
+    )
+    return of_teacher, of_student
 
 
 def _seeds(inputs: Inputs, values: Any, where: str) -> Ints:

@@ -18,8 +18,11 @@ FEW_REGRESSED = "fewer than 10 images regressed in all"
 NO_RANGE = "the groups do not differ so much that a test was due"
 NOT_GIVEN = "not given"
 NOT_SET = "not set"
+ONE_SEED = "there is one seed of this model"
 NO_PIE = "no image, or every image, changes its usual label"
-SEEDS_AGREE = "the part's accuracy is the same for every seed of both models"
+SEEDS_AGREE = (
+    "fewer than 3 seeds of a model, or the part's accuracy is the same for every seed of both"
+)
 
 # ECE's keys have the number of bins in them: `_name` writes ece15_l1 as ece_l1.
 REASONS: Mapping[str, str] = {
@@ -103,8 +106,10 @@ REASONS: Mapping[str, str] = {
     "welch_df": SEEDS_AGREE,
     "welch_p": SEEDS_AGREE,
     "welch_p_bh": SEEDS_AGREE,
-    "teacher_seed_to_seed": "there is one seed of this model",
-    "student_seed_to_seed": "there is one seed of this model",
+    "teacher_seed_to_seed": ONE_SEED,
+    "student_seed_to_seed": ONE_SEED,
+    "teacher_std": ONE_SEED,
+    "student_std": ONE_SEED,
     "teacher_modal_accuracy_on_pie": NO_PIE,
     "student_modal_accuracy_on_pie": NO_PIE,
     "teacher_modal_accuracy_off_pie": NO_PIE,

@@ -140,8 +140,8 @@ def _welch_table(found: Record, title: str) -> Table:
         cells = (
             name.removeprefix("y=") if title == "class" else name,
             count(figures["n"]),
-            percent(figures.get("teacher_mean")),
-            percent(figures.get("student_mean")),
+            _with_spread(figures, "teacher"),
+            _with_spread(figures, "student"),
             points(figures.get("normalized_difference")),
             p_value(figures.get("welch_p")),
             p_value(figures.get("welch_p_bh")),
@@ -152,6 +152,13 @@ def _welch_table(found: Record, title: str) -> Table:
         columns=("", "n", "teachers", "students", "change against all, pp", "Welch p", "BH p"),
         rows=tuple(rows),
     )
+
+
+def _with_spread(figures: Record, model: str) -> str:
+    """``70.2% ± 1.1``: mean and standard deviation over seeds."""
+    spread = figures.get(f"{model}_std")
+    mean = percent(figures.get(f"{model}_mean"))
+    return mean if spread is None else f"{mean} ± {100 * spread:.1f}"
 
 
 def _pie_tables(pie: Record, titles: Mapping[str, str]) -> list[Table]:

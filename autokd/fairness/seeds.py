@@ -29,18 +29,19 @@ def across_seeds(
     ids: Sequence[Any],
     min_group_n: int,
 ) -> dict[str, Any]:
-    """Tests over seeds are about *training* noise on one test set; paired tests are about *test-set* noise."""
+    """Tests over seeds are about *training* noise on one test set; paired tests are about *test-set* noise.
+
+    With fewer than MIN_SEEDS of a model there is no test: means, spread and churn alone.
+    """
     right = [(seeds == labels).astype(np.float64) for seeds in (teacher, student)]
     record: dict[str, Any] = {
         "accuracy": {"teacher": right[0].mean(axis=1), "student": right[1].mean(axis=1)},
         "churn": _churn(teacher, student),
     }
-    if min(len(teacher), len(student)) < MIN_SEEDS:
-        state = f"needs >= {MIN_SEEDS} seeds"
-        return record | {
-            "state": state,
-            "seeds": {"teacher": len(teacher), "student": len(student)},
-        }
+    few = min(len(teacher), len(student)) < MIN_SEEDS
+    if few:
+        seeds = {"teacher": len(teacher), "student": len(student)}
+        record |= {"state": f"needs >= {MIN_SEEDS} seeds", "seeds": seeds}
     record["per_class"] = _welch(
         right, labels, [f"y={name}" for name in class_names], min_n=1
     )  # of all classes that occur
@@ -48,6 +49,8 @@ def across_seeds(
         record[f"per_group_{attribute.name}"] = _welch(
             right, attribute.codes, attribute.groups, min_n=min_group_n
         )
+    if few:
+        return record
     return record | {"pie": _pie(labels, teacher, student, attributes, len(class_names), ids)}
 
 
@@ -78,9 +81,11 @@ def _welch(
             "n": n[g],
             "teacher_mean": parts[0][:, g].mean(),
             "student_mean": parts[1][:, g].mean(),
+            "teacher_std": _std(parts[0][:, g]),
+            "student_std": _std(parts[1][:, g]),
             "normalized_difference": s.mean() - t.mean(),
         }
-        varies = t.std() > 1e-12 or s.std() > 1e-12
+        varies = min(len(t), len(s)) >= MIN_SEEDS and (t.std() > 1e-12 or s.std() > 1e-12)
         test = ttest_ind(t, s, equal_var=False) if varies else None
         record[names[g]] |= {
             "welch_t": test and test.statistic,
@@ -155,6 +160,10 @@ def id_key(each: Any) -> tuple[int, float, str]:
     """An order for ids of any type that does not depend on the rows' order: numbers, then texts."""
     is_number = isinstance(each, (int, float, np.number))
     return (0, float(each), "") if is_number else (1, 0.0, str(each))
+
+
+def _std(values: NDArray[np.float64]) -> float | None:
+    return float(values.std(ddof=1)) if len(values) > 1 else None
 
 
 def _mean(values: NDArray[Any]) -> float | None:
