@@ -105,7 +105,8 @@ def search(
     The same command goes on with a search that was interrupted (Ctrl-C, a crash, a power cut).
     """
     from autokd.api import search as run
-    from autokd.console import print_result, watch
+    from autokd.console.front import print_result
+    from autokd.console.watch import watch
 
     limits = {
         "max_macs": max_macs,
@@ -147,7 +148,7 @@ def status(
     ledger: LedgerUrl = None,
 ) -> None:
     """How far a search is that runs in another terminal, or on another machine."""
-    from autokd.console import print_status
+    from autokd.console.status import print_status
     from autokd.engine.database import ledger_url
     from autokd.engine.place import CACHE
     from autokd.engine.status import load_status
@@ -165,7 +166,7 @@ def front(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """The Pareto front of a study as a table, read from the MLflow store."""
-    from autokd.console import print_stored_front
+    from autokd.console.front import print_stored_front
     from autokd.report.frame import front_page, stored_front
     from autokd.tracking.read import read_study
     from autokd.tracking.store import open_store
@@ -195,7 +196,7 @@ def insight(
 
     Read from the search's own records; the search may still be running.
     """
-    from autokd.console import print_markdown
+    from autokd.console.output import print_markdown
     from autokd.engine.database import ledger_url
     from autokd.engine.insight import load_insight
     from autokd.engine.place import CACHE
@@ -210,7 +211,7 @@ def insight(
 @app.command(epilog="Example: `autokd check search_spaces/quickstart.yaml`")
 def check(file: SearchFile, device: Device = None) -> None:
     """Validate a search file: what share of its space fits the budget, what a trial will cost. Trains nothing."""
-    from autokd.console import print_check
+    from autokd.console.check import print_check
     from autokd.engine.check import check_search
 
     print_check(file, check_search(_load(file, {}), directory=Path.cwd(), device=device))
@@ -228,7 +229,7 @@ def run(
     device: Device = None,
 ) -> None:
     """Train one candidate again from its record, and compare its val accuracy with the recorded one."""
-    from autokd.console import print_rerun
+    from autokd.console.candidate import print_rerun
     from autokd.engine.rerun import rerun
     from autokd.tracking.find import find_candidate
     from autokd.tracking.store import open_store
@@ -288,7 +289,7 @@ def audit(
 
     Exit status: 0 pass or warn, 1 fail, 3 undecided in a required group, 2 bad input.
     """
-    from autokd.console import print_audit
+    from autokd.console.audit import print_audit
     from autokd.fairness.audit import audit as audit_predictions
     from autokd.fairness.prediction_file import read_predictions
     from autokd.records import AuditPolicy
@@ -349,7 +350,7 @@ def measure(
     from dataclasses import asdict
 
     from autokd.api import measure as measure_model
-    from autokd.console import print_cost
+    from autokd.console.candidate import print_cost
 
     cost = measure_model(
         model, (channels, image_size, image_size), classes=classes, threads=threads, device=device

@@ -1,0 +1,47 @@
+"""One model: its cost, or its training again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from autokd.console.output import console
+from autokd.quantities import format_cost, format_seconds
+from autokd.records import Cost
+
+if TYPE_CHECKING:
+    from autokd.engine.rerun import Rerun
+
+
+def print_rerun(rerun: Rerun) -> None:
+    out = console()
+    result, recorded = rerun.result, rerun.recorded
+    out.print(f"{result.candidate.student.describe()}: {result.candidate.describe_stages()}")
+    if result.state != "complete":
+        out.print(f"{result.state}: {result.reason}")
+        return
+    new, old = result.val["accuracy"], recorded.val_accuracy
+    known = f"recorded {old:.4%}" if old is not None else "none recorded"
+    verdict = " (the same)" if old == new else ""
+    out.print(f"val accuracy {new:.4%}, {known}{verdict}; {format_seconds(result.seconds)}")
+    if not rerun.same_teacher:
+        out.print(
+            "The teacher is not the one of the record: it was trained anew, or its file has changed."
+        )
+
+
+def print_cost(model: str, image_size: int, cost: Cost) -> None:
+    table = Table("cost", "value", title=f"{model}, {image_size} px", show_header=False)
+    table.add_row("MACs", f"{format_cost('macs', cost.macs)} ({cost.macs:,})")
+    table.add_row("FLOPs (2 x MACs)", format_cost("macs", 2 * cost.macs))
+    table.add_row("parameters", f"{format_cost('params', cost.params)} ({cost.params:,})")
+    table.add_row(f"file size, {cost.weight_dtype}", format_cost("size_bytes", cost.size_bytes))
+    if cost.latency_ms is not None and cost.latency_p90_ms is not None:
+        busy = ", while the machine was busy" if cost.contended else ""
+        table.add_row(
+            "latency, batch 1",
+            f"median {format_cost('latency_ms', cost.latency_ms)}, "
+            f"p90 {format_cost('latency_ms', cost.latency_p90_ms)} ({cost.device}){busy}",
+        )
+    console().print(table)

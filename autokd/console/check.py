@@ -1,0 +1,57 @@
+"""What a search file means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from autokd.console.output import console
+from autokd.quantities import format_cost, format_seconds
+from autokd.records import Cost
+
+if TYPE_CHECKING:
+    from autokd.engine.check import Check
+
+
+def print_check(file: Path, check: Check) -> None:
+    out = console()
+    found = check.survey
+    out.print(
+        f"{file}: valid. {check.data.name}: {check.data.train_count} train, {check.data.val_count} val, "
+        f"{check.data.test_count} test images of {len(check.data.class_names)} classes, "
+        f"{check.data.image_size} px, {check.data.channels} channels."
+    )
+    out.print(
+        f"{check.parameters} parameters are searched. {found.feasible_share:.0%} of {len(found.sampled)} sampled "
+        "students fit the budget."
+    )
+    table = Table("model", "sampled", "within budget", "MACs", "params", "size")
+    for model, group in check.by_model().items():
+        fit = sum(s.fits for s in group)
+        ranges = [
+            _range(name, [s.cost for s in group]) for name in ("macs", "params", "size_bytes")
+        ]
+        table.add_row(model, str(len(group)), str(fit) if fit else "[red]none[/red]", *ranges)
+    out.print(table)
+    trials = check.config.search.trials
+    total = trials * check.trial_seconds / check.config.search.workers + (
+        check.teacher_seconds or 0
+    )
+    teacher = (
+        f"training the teacher about {format_seconds(check.teacher_seconds)} (once), "
+        if check.teacher_seconds is not None
+        else ""
+    )
+    out.print(
+        f"On this machine ({check.device}): {teacher}a trial about {format_seconds(check.trial_seconds)} "
+        f"({check.typical.spec.describe()}), {trials} trials about {format_seconds(total)}."
+    )
+
+
+def _range(name: str, costs: Sequence[Cost]) -> str:
+    values = [getattr(cost, name) for cost in costs]
+    low, high = format_cost(name, min(values)), format_cost(name, max(values))
+    return low if low == high else f"{low} – {high}"

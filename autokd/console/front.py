@@ -1,0 +1,188 @@
+"""The Pareto front as a table, beside teacher and controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from autokd.console.output import VERDICTS, console
+from autokd.quantities import format_cost
+from autokd.records import COSTS, TeacherInfo, TrialResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from autokd.engine.finish import SearchResult
+    from autokd.tracking.read import StoredStudy
+
+
+def print_result(result: SearchResult, tracking_uri: str | None) -> None:
+    """What a search came to: its front, a few sentences, and where to look further."""
+    print_front(result.front, result.info.teacher, result.results)
+    out = Console(soft_wrap=True, highlight=False)
+    out.print(f"\n{result.summary}")
+    out.print(f"Stopped: {result.stopped_because}. Study: {result.study}")
+    if result.pending:
+        out.print(
+            f"MLflow was away: {result.pending} trials are not there yet; run the command again."
+        )
+    elif result.interrupted:
+        out.print("The front so far is also shown by: autokd front")
+    elif tracking_uri and tracking_uri.startswith("http"):
+        out.print(f"See it at: {tracking_uri.rstrip('/')}/{result.links['view']}")
+    else:
+        out.print(f"See it with: autokd ui, then http://127.0.0.1:5000/{result.links['view']}")
+
+
+def print_front(frame: pd.DataFrame, teacher: TeacherInfo, results: Sequence[TrialResult]) -> None:
+    """The front beside the teacher and the controls without distillation."""
+    table = _front_table("Pareto front", frame)
+    _add_rows(table, frame)
+    table.add_section()
+    _add_teacher(
+        table, teacher.name, teacher.val_accuracy, {n: getattr(teacher.cost, n) for n in COSTS}
+    )
+    for result in results:
+        if result.control and result.control.startswith("no distillation") and result.cost:
+            _add_control(
+                table,
+                result.control,
+                result.candidate.student.describe(),
+                result.val.get("accuracy"),
+                {n: getattr(result.cost, n) for n in COSTS},
+                teacher.val_accuracy,
+                teacher.cost.macs,
+            )
+    console().print(table)
+
+
+def print_stored_front(frame: pd.DataFrame, stored: StoredStudy) -> None:
+    """The same table, of what the store holds."""
+    table = _front_table(f"{stored.study} ({stored.status.lower()})", frame)
+    _add_rows(table, frame)
+    table.add_section()
+    teacher = stored.teacher
+    _add_teacher(
+        table, teacher["name"], teacher["val_accuracy"], {n: teacher.get(n) for n in COSTS}
+    )
+    controls = stored.trials[stored.trials["control"].fillna("").str.startswith("no distillation")]
+    for row in controls.to_dict("records"):
+        _add_control(
+            table,
+            row["control"],
+            row["student"],
+            row["val_accuracy"],
+            {n: row[n] for n in COSTS},
+            teacher["val_accuracy"],
+            teacher["macs"],
+        )
+    console().print(table)
+
+
+def _front_table(title: str, frame: pd.DataFrame) -> Table:
+    repeated = frame["seeds"].notna().any()
+    caption = (
+        "T teacher, A assistant, S student, labels: trained on labels alone. val chose the students, test did not. "
+        "worst: accuracy of the worst group on val; audit: the verdict on test, on val while there is none; open: groups "
+        "with too few images to decide."
+    )
+    if repeated:
+        caption += (
+            " Second lines: mean ± standard deviation of further seeds, none of which was chosen."
+        )
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for heading in ("rank", "trial"):
+        table.add_column(heading, justify="right")
+    table.add_column("student", overflow="fold", min_width=16)
+    for heading in ("stages", "val", "test", "worst", "MACs", "params", "latency", "size"):
+        table.add_column(heading, justify="left" if heading == "stages" else "right", no_wrap=True)
+    for heading in ("of T's acc.", "of T's MACs"):
+        table.add_column(heading, justify="right", max_width=7)
+    table.add_column("audit", no_wrap=True)
+    return table
+
+
+def _add_rows(table: Table, frame: pd.DataFrame) -> None:
+    for row in frame.to_dict("records"):
+        table.add_row(
+            str(row["rank"]),
+            str(row["trial"]),
+            row["student"],
+            row["stages"],
+            _percent(row["val_accuracy"]) + _spread(row, "val"),
+            _percent(row["test_accuracy"]) + _spread(row, "test"),
+            _percent(row["worst_group_accuracy"]),
+            *(_cost(name, row[name]) for name in COSTS),
+            _percent(row["accuracy_share"]),
+            _percent(row["macs_share"]),
+            _verdict(row),
+        )
+
+
+def _add_teacher(table: Table, name: str, accuracy: float, costs: dict[str, Any]) -> None:
+    shown = [_cost(n, costs[n]) for n in COSTS]
+    table.add_row("", "", name, "T", _percent(accuracy), "", "", *shown, "100.0 %", "100.0 %")
+
+
+def _add_control(
+    table: Table,
+    control: str,
+    student: str,
+    accuracy: Any,
+    costs: dict[str, Any],
+    teacher_accuracy: float,
+    teacher_macs: float,
+) -> None:
+    known = accuracy is not None and accuracy == accuracy
+    table.add_row(
+        "",
+        "",
+        f"{student} ({control.removeprefix('no distillation, ')})",
+        "labels→S",
+        _percent(accuracy),
+        "",
+        "",
+        *(_cost(n, costs[n]) for n in COSTS),
+        _percent(accuracy / teacher_accuracy if known else None),
+        _percent(costs["macs"] / teacher_macs),
+    )
+
+
+def _spread(row: Mapping[Any, Any], split: str) -> str:
+    """A second line where there are further seeds: ``97.2 ± 0.4``; without a spread where there was one."""
+    mean, std = row[f"{split}_mean"], row[f"{split}_std"]
+    if mean is None or mean != mean:
+        return ""
+    return f"\n{100 * mean:.1f}" + ("" if std is None or std != std else f" ± {100 * std:.1f}")
+
+
+def _verdict(row: Mapping[Any, Any]) -> str:
+    """On test where there is one: that on val chose the student."""
+    import pandas as pd
+
+    for split in ("test_", ""):
+        verdict, undecided = row[f"{split}audit"], row[f"{split}undecided"]
+        if isinstance(verdict, str):
+            more = "" if pd.isna(undecided) or not undecided else f", {undecided:.0f} open"
+            return f"[{VERDICTS[verdict]}]{verdict}[/]{more}"
+    return ""
+
+
+def _percent(share: Any) -> str:
+    return "" if share is None or share != share else f"{100 * share:.1f} %"
+
+
+def _cost(name: str, value: Any) -> str:
+    return "" if value is None or value != value else format_cost(name, float(value))

@@ -1,0 +1,42 @@
+"""How far a search is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from autokd.console.output import console
+from autokd.quantities import format_cost, format_seconds
+
+if TYPE_CHECKING:
+    from autokd.engine.status import Status
+
+
+def print_status(status: Status) -> None:
+    out = console()
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(status.counts.items()))
+    age = format_seconds(status.age)
+    state = f"ended: {status.ended}" if status.ended else "running"
+    out.print(f"{status.study} {state}; last heard of {age} ago")
+    out.print(
+        f"{status.begun} of {status.target} trials begun ({counts or 'none done'}), {status.epochs} epochs, "
+        f"hypervolume {status.hypervolume:.3f}"
+    )
+    if status.ended is None and status.seconds_left is not None:
+        out.print(f"about {format_seconds(status.seconds_left)} left")
+    if status.running and status.ended is None:
+        table = Table("trial", "student", "stages", "epochs", "val so far", title="Running")
+        for each in status.running:
+            accuracy = "–" if each.val_accuracy is None else f"{each.val_accuracy:.1%}"
+            epochs = f"{each.epochs} → {each.until} of {each.total}"
+            table.add_row(str(each.number), each.student, each.stages, epochs, accuracy)
+        out.print(table)
+    if status.front:
+        table = Table("trial", "student", "val", "MACs", title="Front so far")
+        for member in status.front:
+            macs = format_cost("macs", member["macs"])
+            table.add_row(
+                str(member["number"]), member["student"], f"{member['val_accuracy']:.1%}", macs
+            )
+        out.print(table)
