@@ -10,7 +10,7 @@ import pytest
 from engine_records import OBJECTIVES, SPACE, TEACHER_INFO, complete, entry_of
 from fake_training import SCALE, AtOnce, make_driver
 
-from autokd.cli import insight as insight_command
+from autokd.cli.look import insight as insight_command
 from autokd.engine.importances import ENOUGH, LEAST, find_importances
 from autokd.engine.insight import (
     count_broken,

@@ -1,0 +1,45 @@
+"""The command line: one function a command, in the order in which its help shows them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+
+import typer
+from rich.console import Console
+
+from autokd.cli import audit, look, measure, search
+from autokd.errors import AutoKDError
+
+app = typer.Typer(
+    help="Search distilled students under a hardware budget; keep the Pareto front in MLflow.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # a bug keeps its traceback
+    rich_markup_mode="markdown",
+)
+
+COMMANDS: Mapping[Callable[..., None], str] = {  # each with an example of its use
+    search.search: "autokd search search_spaces/quickstart.yaml --trials 20",
+    look.status: "autokd status",
+    look.front: "autokd front --csv front.csv",
+    look.insight: "autokd insight --html insight.html",
+    search.check: "autokd check search_spaces/quickstart.yaml",
+    search.run: "autokd run 3",
+    audit.audit: "autokd audit --predictions student.csv --teacher teacher.csv --metadata people.csv",
+    measure.measure: "autokd measure mobilenetv3_small_100 --image-size 224",
+    measure.schema: "autokd schema > autokd.schema.json",
+    look.ui: "autokd ui --port 5001",
+}
+for function, example in COMMANDS.items():
+    app.command(epilog=f"Example: `{example}`")(function)
+
+
+def main() -> None:
+    """What the `autokd` command runs. Bad input: one line and status 2; a teacher that fails its audit: 1."""
+    try:
+        app()
+    except AutoKDError as error:
+        Console(stderr=True, soft_wrap=True).print(
+            f"autokd: {error}", markup=False, highlight=False
+        )
+        sys.exit(error.exit_status)

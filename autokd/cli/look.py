@@ -1,0 +1,97 @@
+"""What has been found."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autokd.cli.options import LedgerUrl, TrackingUri
+from autokd.errors import ConfigError
+
+
+def status(
+    study: Annotated[str | None, typer.Argument(help="Its name; default: the latest.")] = None,
+    ledger: LedgerUrl = None,
+) -> None:
+    """How far a search is that runs in another terminal, or on another machine."""
+    from autokd.console.status import print_status
+    from autokd.engine.database import ledger_url
+    from autokd.engine.place import CACHE
+    from autokd.engine.status import load_status
+
+    print_status(load_status(ledger_url(ledger, Path.cwd() / CACHE), study))
+
+
+def front(
+    study: Annotated[str | None, typer.Argument(help="Its name; default: the latest.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Also write the table there.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write the table there, as a page.")
+    ] = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """The Pareto front of a study as a table, read from the MLflow store."""
+    from autokd.console.front import print_stored_front
+    from autokd.report.frame import front_page, stored_front
+    from autokd.tracking.read import read_study
+    from autokd.tracking.store import open_store
+
+    store = open_store(tracking_uri, Path.cwd(), create=False)
+    stored = read_study(store, study, front_only=True)
+    frame = stored_front(stored.trials, stored.objectives, stored.teacher)
+    print_stored_front(frame, stored)
+    pages = {
+        csv: frame.to_csv(index=False),
+        html: front_page(frame, f"Pareto front of {stored.study}"),
+    }
+    for path, text in pages.items():
+        if path is not None:
+            _write(path, text)
+
+
+def insight(
+    study: Annotated[str | None, typer.Argument(help="Its name; default: the latest.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write it there, as a page with pictures.")
+    ] = None,
+    ledger: LedgerUrl = None,
+) -> None:
+    """What a search tells: which parameters matter, how its front grew, what was rejected, where time went.
+
+    Read from the search's own records; the search may still be running.
+    """
+    from autokd.console.output import print_markdown
+    from autokd.engine.database import ledger_url
+    from autokd.engine.insight import load_insight
+    from autokd.engine.place import CACHE
+    from autokd.report.insight.page import insight_html, insight_markdown
+
+    found = load_insight(ledger_url(ledger, Path.cwd() / CACHE), study)
+    print_markdown(insight_markdown(found))
+    if html is not None:
+        _write(html, insight_html(found))
+
+
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """The MLflow UI over mlflow.db, on this machine's loopback address only."""
+    from autokd.tracking.store import ui_command
+
+    arguments, environment = ui_command(tracking_uri, Path.cwd(), port=port)
+    try:
+        sys.exit(subprocess.run(arguments, env=environment, check=False).returncode)
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be written: {error.strerror}") from None

@@ -1,0 +1,130 @@
+"""To search, and to see what that would be."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autokd.cli.options import Device, LedgerUrl, SearchFile, TrackingUri, load
+
+
+def search(
+    file: SearchFile,
+    trials: Annotated[int | None, typer.Option(min=1, help="Students to begin with.")] = None,
+    time: Annotated[str | None, typer.Option(help="Stop after so long: 90s, 15m, 2h.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Stop after so many in all.")] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop when so many finished students made the front no better."),
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="halving (default), full, random or one-epoch.")
+    ] = None,
+    final_seeds: Annotated[
+        int | None, typer.Option(min=0, help="Train the front again with so many further seeds.")
+    ] = None,
+    warm_start: Annotated[
+        list[str] | None,
+        typer.Option(help="Begin with the front of this earlier search. May be repeated."),
+    ] = None,
+    new: Annotated[
+        bool, typer.Option("--new", help="Leave an open search of this name, and begin another.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time.")] = None,
+    executor: Annotated[
+        str | None, typer.Option(help="local (processes of this machine) or ray.")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Ray cluster: auto or HOST:PORT; default: one started here.")
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(min=0, help="Ray: 0.5 shares one.")
+    ] = None,
+    shared: Annotated[
+        str | None,
+        typer.Option(help="Folder or URL (s3://…) for workers that don't see this folder."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    max_macs: Annotated[str | None, typer.Option(help="Budget: 300M multiply-accumulates.")] = None,
+    max_params: Annotated[str | None, typer.Option(help="Budget: 5M parameters.")] = None,
+    max_latency: Annotated[str | None, typer.Option(help="Budget: 20ms at batch 1, here.")] = None,
+    max_size: Annotated[str | None, typer.Option(help="Budget: 10MB of weights.")] = None,
+    tracking_uri: TrackingUri = None,
+    ledger: LedgerUrl = None,
+    device: Device = None,
+) -> None:
+    """Search students, distil them, and leave their Pareto front in MLflow.
+
+    The same command goes on with a search that was interrupted (Ctrl-C, a crash, a power cut).
+    """
+    from autokd.api import search as run
+    from autokd.console.front import print_result
+    from autokd.console.watch import watch
+
+    limits = {
+        "max_macs": max_macs,
+        "max_params": max_params,
+        "max_latency": max_latency,
+        "max_size": max_size,
+    }
+    length = {
+        "trials": trials,
+        "time": time,
+        "epochs": epochs,
+        "patience": patience,
+        "strategy": strategy,
+        "executor": executor,
+        "ray_address": ray_address,
+        "gpus_per_trial": gpus_per_trial,
+        "shared": shared,
+        "final_seeds": final_seeds,
+        "warm_start": warm_start or None,
+    }
+    config = load(file, {"budget": limits, "search": length, "": {"seed": seed}})
+    with watch(config) as observe:
+        result = run(
+            config,
+            workers=workers,
+            tracking_uri=tracking_uri,
+            ledger=ledger,
+            device=device,
+            command=shlex.join(["autokd", *sys.argv[1:]]),
+            new=new,
+            observe=observe,
+        )
+    print_result(result, tracking_uri)
+
+
+def check(file: SearchFile, device: Device = None) -> None:
+    """Validate a search file: what share of its space fits the budget, what a trial will cost. Trains nothing."""
+    from autokd.console.check import print_check
+    from autokd.engine.check import check_search
+
+    print_check(file, check_search(load(file, {}), directory=Path.cwd(), device=device))
+
+
+def run(
+    candidate: Annotated[
+        str,
+        typer.Argument(
+            help="A trial's number in the latest study, STUDY/NUMBER, an MLflow run id, a candidate's hash, or a candidate.yaml."
+        ),
+    ],
+    tracking_uri: TrackingUri = None,
+    device: Device = None,
+) -> None:
+    """Train one candidate again from its record, and compare its val accuracy with the recorded one."""
+    from autokd.console.candidate import print_rerun
+    from autokd.engine.rerun import rerun
+    from autokd.tracking.find import find_candidate
+    from autokd.tracking.store import open_store
+
+    if Path(candidate).is_file():
+        text, source = Path(candidate).read_text(encoding="utf-8"), candidate
+    else:
+        text, source = find_candidate(open_store(tracking_uri, Path.cwd(), create=False), candidate)
+    print_rerun(rerun(text, source=source, directory=Path.cwd(), device=device))
