@@ -319,10 +319,10 @@ def test_generalisation_is_shown_by_severity_and_group(record):
     assert "site = C" in html
 
 
-def test_fewer_than_three_seeds_are_called_disagreement(record):
-    seeds = {"accuracy": {"teacher": [0.9], "student": [0.8]}, "state": "needs >= 3 seeds"}
-    html = audit_html(dict(record) | {"across_seeds": seeds})
-    assert "needs &gt;= 3 seeds: called disagreement" in html
+def test_fewer_than_three_seeds_are_called_disagreement():
+    seeds = DATA[["s_pred0", "s_pred1"]].to_numpy().T
+    html = audit_html(reference(student_seeds=seeds))
+    assert "A test needs &gt;= 3 seeds of each model (here 1 and 2): called disagreement" in html
 
 
 def test_the_markdown_of_the_reference_begins_with_who_lost_what(record):
