@@ -16,8 +16,10 @@ import pytest
 from engine_work import here, make_cache, outcome, work
 from test_engine_driver import CONFIG
 
+from autokd.config import override_config
 from autokd.engine.driver import MOST_DEATHS
 from autokd.engine.executors import ProcessPool
+from autokd.errors import ConfigError
 
 pytestmark = pytest.mark.slow
 
@@ -72,6 +74,17 @@ def end_when_there(path: Path, pid: int, end) -> None:
     while not path.exists() and Path(f"/proc/{pid}").exists():
         time.sleep(0.01)
     end(pid)
+
+
+def test_a_worker_that_can_not_begin_says_why(tmp_path):
+    unknown = override_config(CONFIG, {"search": {"shared": "nosuch://bucket"}})
+    pool = ProcessPool(2, unknown, cache=tmp_path, device="cpu")
+    try:
+        pool.submit(work(0, tmp_path))
+        with pytest.raises(ConfigError, match="Protocol not known: nosuch"):
+            pool.next_result()
+    finally:
+        pool.close()
 
 
 DRIVER = """

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -156,13 +157,16 @@ def _undisturbed_start() -> Iterator[None]:
             signal.signal(signal.SIGINT, handler)
 
 
-_worker_task: Task | None = None  # a worker process serves one search
+_worker_task: Callable[[], Task] | None = None  # a worker process serves one search
 
 
 def _start_worker(config: Config, cache: Path, device: str | None, threads: int) -> None:
     global _worker_task
     threading.Thread(target=_end_with_driver, daemon=True).start()
-    _worker_task = load_task(config, cache=cache, device=device, threads=threads)
+    # with the first work: what is wrong there has a message, what is wrong here only breaks the pool
+    _worker_task = functools.cache(
+        lambda: load_task(config, cache=cache, device=device, threads=threads)
+    )
 
 
 def _end_with_driver() -> None:
@@ -181,7 +185,7 @@ def load_task(config: Config, *, cache: Path, device: str | None, threads: int) 
 
 def _evaluate_here(work: Work) -> TrialResult:
     assert _worker_task is not None
-    return evaluate(work, _worker_task)
+    return evaluate(work, _worker_task())
 
 
 def evaluate(work: Work, task: Task) -> TrialResult:
