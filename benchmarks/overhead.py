@@ -37,7 +37,7 @@ from autokd.engine.driver import Driver
 from autokd.engine.executors import Work
 from autokd.engine.halving import rank
 from autokd.engine.ledger import Entry, Ledger, Proposal
-from autokd.engine.progress import Progress
+from autokd.engine.progress import Progress, find_front
 from autokd.engine.proposer import Proposer, suggest_by
 from autokd.engine.scale import Scale
 from autokd.engine.status import Board
@@ -56,6 +56,7 @@ RESNETS = {"width": {"low": 8, "high": 48, "step": 2}, "depth": [1, 2], "stem_st
 CONVNEXTS = {"width": {"low": 8, "high": 24, "step": 2}, "depth": 1, "patch_size": 1}
 WIDER = {"resnet": RESNETS | {"stages": 3}, "convnext": CONVNEXTS}  # 93 architectures
 STUDY = "overhead"
+OBJECTIVES = ("val_accuracy", "macs")
 REJECTED = 0.2  # of recorded trials: over budget
 
 TEACHER = TeacherInfo(
@@ -90,7 +91,7 @@ class Search:
             config="name: overhead\n",
             fingerprint=STUDY,
             seed=0,
-            objectives=self.config.search.objectives,
+            objectives=OBJECTIVES,
             budget=self.config.budget.to_budget(),
             data=data.info,
             teacher=TEACHER,
@@ -266,12 +267,18 @@ def fill_store(tracker: Tracker, folder: Path, entries: Sequence[Entry]) -> None
             " ('mlflow.parentRunId', 'autokd.study', 'mlflow.user')",
             (row["run_uuid"],),
         ).fetchall()
+        front = {each.number for each in find_front(latest, OBJECTIVES)}
         for result in latest[1:]:
-            _insert_run(database, row, dict(common), result)
+            _insert_run(database, row, dict(common), result, on_front=result.number in front)
 
 
 def _insert_run(
-    database: sqlite3.Connection, row: dict[str, Any], common: dict[str, str], result: TrialResult
+    database: sqlite3.Connection,
+    row: dict[str, Any],
+    common: dict[str, str],
+    result: TrialResult,
+    *,
+    on_front: bool,
 ) -> None:
     run, name, now = uuid4().hex, trial_run.run_name(result), row["start_time"]
     own = row | {
@@ -280,7 +287,7 @@ def _insert_run(
         "status": trial_run.STATUS[result.state],
         "artifact_uri": row["artifact_uri"].replace(row["run_uuid"], run),
     }
-    tags = common | trial_run.trial_tags(result) | {"mlflow.runName": name}
+    tags = common | trial_run.trial_tags(result, on_front=on_front) | {"mlflow.runName": name}
     tags[trial_run.RECORD_TAG] = trial_run.record_hash(result)
     points = trial_run.trial_points(result)
     latest = {point.key: point for point in points}

@@ -247,3 +247,22 @@ def test_proposals_follow_the_highest_rung_that_tells_enough(sampler):
         return sum(cool(proposal.params) for proposal in asked) / len(asked)
 
     assert share(entries) > share(few) + 0.1
+
+
+def test_of_many_results_a_forest_is_told_of_the_best_and_of_the_latest_alone(monkeypatch):
+    monkeypatch.setattr("autokd.engine.proposer.TOLD", 20)
+    told = []
+
+    def most_promising(pool, seen, running, **_):
+        told.append([result.number for _, result in seen])
+        return 0
+
+    monkeypatch.setattr("autokd.engine.proposer.most_promising", most_promising)
+    ledger = search(60, "random")
+    first = complete(ledger[3].proposal, 3, accuracy=0.99)
+    ledger[3] = replace(ledger[3], results=(first,))
+    ask(ledger, "forest", random_share=0.0)
+    (numbers,) = told
+    assert {3, *range(50, 60)} <= {*numbers}
+    assert len(numbers) <= 20
+    assert numbers == sorted(numbers)

@@ -27,6 +27,7 @@ DRAWN = 12  # architectures that a forest chooses among,
 SETTINGS = 4  # with so many ways to train each
 FEW = 4  # architectures that a random proposal is the least crowded of
 PARENTS = 8  # best trials, near which every other architecture is drawn
+TOLD = 600  # results that a forest is told of at most: half the best, half the latest
 KEPT = 0.7  # chance of each of a parent's parameters to be handed on
 
 Sample = Callable[[Suggest], Candidate]
@@ -64,11 +65,10 @@ class Proposer:
     ) -> tuple[Proposal, Cost | AutoKDError]:
         rng = np.random.default_rng(seed)
         rung = self._rung(entries)
-        seen = [
-            (_drawn(entry, result), result) for entry in entries if (result := at_rung(entry, rung))
-        ]
-        informed = rng.random() >= self.random_share and len(seen) >= STARTUP_TRIALS
-        parents = ranked([e for e in entries if at_rung(e, rung)], rung, self.scale, most=PARENTS)
+        there = [entry for entry in entries if at_rung(entry, rung)]
+        best = ranked(there, rung, self.scale, most=TOLD // 2)[: TOLD // 2]
+        informed = rng.random() >= self.random_share and len(there) >= STARTUP_TRIALS
+        parents = ranked(best, rung, self.scale, most=PARENTS)
         for attempt in range(self.resamples + 1):
             near = parents if informed or attempt else []  # what fits is often near what fits
             drawn = self._draw(near, rng, count=DRAWN if informed else FEW)
@@ -88,11 +88,14 @@ class Proposer:
             if isinstance(cost := self.cost_or_error(each.candidate.student), Cost)
         ]
         if informed:
+            numbers = {entry.number for entry in (*best, *there[-TOLD // 2 :])}
+            told = [entry for entry in there if entry.number in numbers]
+            unfit = [_drawn(e, e.result) for e in entries if e.result and _is_unfit(e.result)]
             chosen = most_promising(
                 pool,
-                seen,
+                [(_drawn(e, result), result) for e in told if (result := at_rung(e, rung))],
                 running,
-                unfit=[_drawn(e, e.result) for e in entries if e.result and _is_unfit(e.result)],
+                unfit=unfit[-TOLD // 2 :],
                 distributions=self.distributions,
                 scale=self.scale,
                 seed=seed,
@@ -100,8 +103,8 @@ class Proposer:
         else:
             done = [e.result.cost for e in entries if e.result and e.result.cost]
             chosen = emptiest(pool, [*done, *(each.cost for each in running)])
-        best = pool[chosen]
-        return Proposal(candidate=best.candidate, params=best.params), best.cost
+        found = pool[chosen]
+        return Proposal(candidate=found.candidate, params=found.params), found.cost
 
     def _draw(
         self, parents: Sequence[Entry], rng: np.random.Generator, *, count: int
