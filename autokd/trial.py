@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autokd.auditing import audit_student, look_beside_groups
+from autokd.auditing import audit_student
 from autokd.checkpoint import CHECKPOINT, read_checkpoint
 from autokd.distill import BEST, TeacherLogits, predict, score, train_stage
 from autokd.errors import AutoKDError, StorageError, storage_errors
@@ -26,7 +26,6 @@ from autokd.records import (
     Epoch,
     Stage,
     TrialResult,
-    Verdict,
     content_hash,
 )
 from autokd.stopwatch import Stopwatch
@@ -113,7 +112,7 @@ def _train_and_evaluate(
     measured: TrialResult, task: Task, folder: Path, until: int | None, watch: Stopwatch
 ) -> TrialResult:
     with watch("assistants"):
-        teachers = _find_or_train_teachers(measured.candidate, task)
+        teachers = find_or_train_teachers(measured.candidate, task)
     with watch("train"):
         history, model = _train(measured, teachers, task, folder=folder, until=until, watch=watch)
     paused = until is not None and len(history) == until
@@ -125,7 +124,7 @@ def _train_and_evaluate(
     with watch("evaluate"):
         logits = predict(model, task.data.val, inputs=inputs, device=task.device)
     with watch("audit"):
-        audit = _audit(measured, task, teachers, logits, split_name="val", folder=folder)
+        audit = audit_result(measured, task, teachers, logits, split_name="val", folder=folder)
         if not paused:
             audit.save(folder / AUDIT)
     cost = measured.cost
@@ -198,7 +197,7 @@ def _is_of(checkpoint: Mapping[str, Any], pause: Epoch) -> bool:
     return (checkpoint["stage"], checkpoint["epoch"]) == (pause.stage, pause.epoch)
 
 
-def _audit(
+def audit_result(
     result: TrialResult,
     task: Task,
     teachers: Mapping[str, Teacher],
@@ -207,6 +206,7 @@ def _audit(
     split_name: str,
     folder: Path,
     generalisation: Mapping[str, Any] | None = None,
+    student_seeds: Sequence[Tensor] = (),
 ) -> Audit:
     """Of the student's logits (N, C) on val or test against those of all who taught it."""
     return audit_student(
@@ -217,10 +217,11 @@ def _audit(
         teachers=teachers,
         model_hash=hash_file(folder / BEST),
         generalisation=generalisation,
+        student_seeds=student_seeds,
     )
 
 
-def _find_or_train_teachers(candidate: Candidate, task: Task) -> dict[str, Teacher]:
+def find_or_train_teachers(candidate: Candidate, task: Task) -> dict[str, Teacher]:
     """The search's teacher and the candidate's assistants."""
     teachers = {TEACHER: task.teacher}
     for stage in candidate.assistants:
@@ -268,34 +269,3 @@ def describe_excess(cost: Cost, budget: Budget) -> str:
         if excess > 0
     ]
     return "over budget: " + ", ".join(over)
-
-
-def evaluate_on_test(result: TrialResult, task: Task) -> Verdict:
-    """A finished student on the test split, with its audit. For front members only, and once each."""
-    assert result.folder is not None
-    folder, split = Path(result.folder), task.data.test
-    model, logits = _answer_test(result, task)
-    beside = look_beside_groups(model, task.inputs(result.candidate.student), task)
-    teachers = _find_or_train_teachers(result.candidate, task)
-    audit = _audit(
-        result, task, teachers, logits, split_name="test", folder=folder, generalisation=beside
-    )
-    report = folder / f"test_{AUDIT}"
-    audit.save(report)
-    return Verdict(**asdict(score(logits, split.labels)), audit=audit.figures(), report=str(report))
-
-
-def accuracy_on_test(result: TrialResult, task: Task) -> float:
-    """The same without an audit, for a front member's repeats."""
-    return score(_answer_test(result, task)[1], task.data.test.labels).accuracy
-
-
-def _answer_test(result: TrialResult, task: Task) -> tuple[nn.Module, Tensor]:
-    """The finished student, and its logits (N, C) of the test split."""
-    assert result.folder is not None
-    stage = result.candidate.stages[-1]
-    model = create(stage, task.data)
-    load_weights(model, Path(result.folder) / BEST)
-    model.to(task.device)
-    inputs = task.inputs(stage.student)
-    return model, predict(model, task.data.test, inputs=inputs, device=task.device)

@@ -27,6 +27,7 @@ LAYERS = (
     {"task", "generalisation"},
     {"auditing", "failure"},
     {"trial"},
+    {"on_test"},
     {"report", "tracking"},
     {"engine"},
     {"api", "console"},

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from tiny_task import LARGE, SMALL, candidate, make_data, make_task, stage
 
 from autokd.errors import StorageError
+from autokd.on_test import evaluate_on_test
 from autokd.records import Budget, Candidate, Cost, Verdict
-from autokd.trial import describe_excess, evaluate_on_test, run_trial, trial_seed
+from autokd.trial import describe_excess, run_trial, trial_seed
 
 pytestmark = pytest.mark.usefixtures("quick_latency")
 DATA = make_data()

@@ -16,6 +16,7 @@ from autokd.engine.progress import find_front, search_hypervolume
 from autokd.engine.repeats import remeasure
 from autokd.engine.scale import Scale
 from autokd.errors import AutoKDError
+from autokd.on_test import accuracy_on_test, evaluate_on_test
 from autokd.records import FrontMember, Remeasured, SearchInfo, TrialResult, Verdict
 from autokd.report.change import worst_change_html
 from autokd.report.frame import front_frame
@@ -25,7 +26,6 @@ from autokd.report.plot import pareto_html
 from autokd.report.words import summarise
 from autokd.task import Task
 from autokd.tracking.write import Tracker
-from autokd.trial import accuracy_on_test, evaluate_on_test
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,8 @@ def _test(front: Sequence[TrialResult], task: Task, ledger: Ledger) -> dict[int,
     for result in front:
         if result.number not in known:
             log.info("trial %d on test", result.number)
-            known[result.number] = evaluate_on_test(at_hand(result, task), task)
+            repeats = [at_hand(repeat, task) for repeat in _done(ledger, result)]
+            known[result.number] = evaluate_on_test(at_hand(result, task), task, repeats=repeats)
             ledger.note("test", {str(n): asdict(verdict) for n, verdict in known.items()})
     return known
 
@@ -136,10 +137,15 @@ def _remeasure(front: Sequence[TrialResult], task: Task, ledger: Ledger) -> dict
     """Of every trial that was trained again, by its number. Test is asked for repeats of the front alone, once each."""
     known: dict[str, float] = ledger.notes.get("test of repeats", {})
     for result in front:
-        for repeat in ledger.entries[result.number].repeats:
-            if repeat.state == "complete" and str(repeat.seed) not in known:
+        for repeat in _done(ledger, result):
+            if str(repeat.seed) not in known:
                 known = known | {str(repeat.seed): accuracy_on_test(at_hand(repeat, task), task)}
                 ledger.note("test of repeats", known)
     by_seed = {int(seed): accuracy for seed, accuracy in known.items()}
     found = {entry.number: remeasure(entry, by_seed) for entry in ledger.entries if entry.repeats}
     return {number: again for number, again in found.items() if again}
+
+
+def _done(ledger: Ledger, result: TrialResult) -> list[TrialResult]:
+    """Its repeats that were trained to their end."""
+    return [each for each in ledger.entries[result.number].repeats if each.state == "complete"]
