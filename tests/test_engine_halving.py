@@ -8,6 +8,7 @@ from engine_records import OBJECTIVES, TEACHER_INFO, entry_of, result_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autokd.config import SearchConfig
 from autokd.engine.halving import (
     at_rung,
     count_rungs,
@@ -18,6 +19,7 @@ from autokd.engine.halving import (
 )
 from autokd.engine.ledger import Proposal
 from autokd.engine.scale import Scale
+from autokd.engine.strategies import least_share
 from autokd.pareto import is_on_front
 
 SCALE = Scale(objectives=OBJECTIVES, teacher=TEACHER_INFO, classes=10)
@@ -200,3 +202,16 @@ def test_a_newcomer_on_its_rungs_front_always_goes_on(seed):
         ]  # fmt: skip
         assert far == [], "beaten by more than a third of its rung"
     assert fronts > 5
+
+
+@pytest.mark.parametrize(
+    ("strategy", "share"),
+    [
+        ("halving", (1 + 2 / 3 + 6 / 9) / 9),  # pauses at 1, 3 and 9; a third goes on at each
+        ("one-epoch", (1 + 8 / 9) / 9),  # one of nine is trained to its end
+        ("full", 1.0),
+        ("random", 1.0),
+    ],
+)
+def test_the_share_of_epochs_that_is_trained_at_least(strategy, share):
+    assert least_share(SearchConfig(strategy=strategy), epochs=9) == pytest.approx(share)

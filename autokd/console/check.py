@@ -12,6 +12,8 @@ from autokd.console.output import console
 from autokd.quantities import format_cost, format_seconds
 from autokd.records import Cost
 
+CONTROLS = 4  # trials that every search begins with
+
 if TYPE_CHECKING:
     from autokd.engine.check import Check
 
@@ -36,10 +38,11 @@ def print_check(file: Path, check: Check) -> None:
         ]
         table.add_row(model, str(len(group)), str(fit) if fit else "[red]none[/red]", *ranges)
     out.print(table)
-    trials = check.config.search.trials
-    total = trials * check.trial_seconds / check.config.search.workers + (
-        check.teacher_seconds or 0
-    )
+    search = check.config.search
+    most = search.trials * check.trial_seconds / search.workers
+    controls = min(1.0, CONTROLS / search.trials)  # trained to their end
+    least = most * (controls + (1 - controls) * check.least_share)
+    once = check.teacher_seconds or 0.0
     teacher = (
         f"training the teacher about {format_seconds(check.teacher_seconds)} (once), "
         if check.teacher_seconds is not None
@@ -47,7 +50,17 @@ def print_check(file: Path, check: Check) -> None:
     )
     out.print(
         f"On this machine ({check.device}): {teacher}a trial about {format_seconds(check.trial_seconds)} "
-        f"({check.typical.spec.describe()}), {trials} trials about {format_seconds(total)}."
+        f"({check.typical.spec.describe()}), {search.trials} trials {_between(once + least, once + most)}."
+    )
+
+
+def _between(least: float, most: float) -> str:
+    """``1.5 to 4 min``, as most trials are stopped early; ``about 4 min`` where none is."""
+    low, high = format_seconds(least), format_seconds(most)
+    return (
+        f"about {high}"
+        if low == high
+        else f"{low} to {high}, depending on how many are stopped early"
     )
 
 

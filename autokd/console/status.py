@@ -23,6 +23,9 @@ def print_status(status: Status) -> None:
         f"{status.begun} of {status.target} trials begun ({counts or 'none done'}), {status.epochs} epochs, "
         f"hypervolume {status.hypervolume:.3f}"
     )
+    if rejected := status.counts.get("rejected", 0):
+        share = rejected / (status.begun + rejected)
+        out.print(f"{share:.0%} of the proposals were rejected untrained, as over the budget")
     if status.ended is None and status.seconds_left is not None:
         out.print(f"about {format_seconds(status.seconds_left)} left")
     if status.running and status.ended is None:

@@ -14,6 +14,7 @@ from autokd.config import Config
 from autokd.data import load_data
 from autokd.distill import loss_terms
 from autokd.engine.place import CACHE, make_writable
+from autokd.engine.strategies import least_share
 from autokd.engine.survey import Sampled, Survey, survey
 from autokd.records import DataInfo, Stage
 from autokd.space import Space, centre
@@ -35,6 +36,7 @@ class Check:
     typical: Sampled  # the student of median MACs within budget
     trial_seconds: float  # to train it at the centre of the space, on this machine
     teacher_seconds: float | None  # None: there is nothing to train
+    least_share: float  # of trials' epochs that the strategy trains, at least
     device: str
 
     def by_model(self) -> dict[str, Sequence[Sampled]]:
@@ -73,6 +75,7 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
         typical=typical,
         trial_seconds=sum(seconds(stage) for stage in candidate.stages),
         teacher_seconds=seconds(teacher_stage) if config.teacher.train else None,
+        least_share=least_share(config.search, epochs=space.most_epochs),
         device=str(chosen),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from autokd.config import SearchConfig
@@ -97,6 +98,20 @@ class OneEpoch:
 def make_strategy(config: SearchConfig, scale: Scale, *, epochs: int) -> Strategy:
     """`epochs`: the most that a candidate of the space has."""
     return STRATEGIES[config.strategy](config, scale, epochs)
+
+
+def least_share(config: SearchConfig, *, epochs: int) -> float:
+    """Of a trial's epochs, that is trained on average when no more go on than have to. Fronts may need twice that."""
+    if config.strategy == "one-epoch":
+        return (1 + TOP_SHARE * (epochs - 1)) / epochs
+    if config.strategy != "halving":
+        return 1.0
+    rungs = count_rungs(epochs, most=config.rungs, reduction=config.reduction)
+    pauses = (0, *rung_epochs(epochs, rungs=rungs, reduction=config.reduction))
+    shares = (
+        (end - start) / config.reduction**i for i, (start, end) in enumerate(pairwise(pauses))
+    )
+    return sum(shares) / epochs
 
 
 def _halving(config: SearchConfig, scale: Scale, epochs: int) -> Strategy:
