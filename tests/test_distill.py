@@ -90,7 +90,9 @@ def test_the_best_epochs_weights_and_the_last_ones_are_kept(tmp_path):
     epochs, student = train(labels_alone(epochs=8), tmp_path)
     best = max(epochs, key=lambda epoch: epoch.val_accuracy)
     assert best is not epochs[-1], "the case needs a best epoch that is not the last"
-    reloaded = fresh_student(seed=1).to(memory_format=torch.channels_last)  # kernels differ in the last digit
+    reloaded = fresh_student(seed=1).to(
+        memory_format=torch.channels_last
+    )  # kernels differ in the last digit
     load_weights(reloaded, tmp_path / BEST)
     measured = evaluate(reloaded, DATA.val, inputs=INPUTS, device=CPU)
     assert (measured.accuracy, measured.loss) == (best.val_accuracy, best.val_loss)

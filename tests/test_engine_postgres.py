@@ -9,8 +9,7 @@ import warnings
 import pytest
 from fake_training import AtOnce, make_driver
 
-from autokd.engine.database import ledger_url
-from autokd.engine.database import read_status
+from autokd.engine.database import ledger_url, read_status
 from autokd.engine.ledger import Ledger
 from autokd.errors import StorageError
 
