@@ -337,11 +337,11 @@ def measure(recorded_trials: int, new: int, profile: bool) -> dict[str, Any]:
         found = {"open": time.perf_counter() - start}
         store: Store = open_store(None, folder)
         filling = Tracker(store)
-        begin(filling, search)
+        begin(filling, search, 0)
         fill_store(filling, folder, ledger.entries)
         tracker = Tracker(store)
         start = time.perf_counter()
-        begin(tracker, search)
+        begin(tracker, search, len(ledger.entries))
         found["begin"] = time.perf_counter() - start
         found |= drive(search, ledger, tracker, new=new, folder=folder, profile=profile)
         if recorded_trials:
@@ -350,8 +350,8 @@ def measure(recorded_trials: int, new: int, profile: bool) -> dict[str, Any]:
         return found
 
 
-def begin(tracker: Tracker, search: Search) -> None:
-    tracker.begin(search.info, versions={}, git_commit=None, command=None)
+def begin(tracker: Tracker, search: Search, begun: int) -> None:
+    tracker.begin(search.info, versions={}, git_commit=None, command=None, begun=begun)
 
 
 def drive(

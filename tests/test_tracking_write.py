@@ -243,3 +243,37 @@ def test_an_interrupted_search_is_marked_so(store):
 
 def test_interrupting_before_the_search_began_does_nothing(store):
     Tracker(store).interrupt()
+
+
+def test_a_search_that_goes_on_rewrites_what_earlier_drivers_wrote_and_looks_for_nothing_else(
+    store,
+):
+    tracker = begin(store)
+    for number in range(3):
+        tracker.log_trial(make_result(number, state="stopped"))
+    again = Tracker(store)
+    again.begin(make_info(), versions={}, git_commit=None, command=None, begun=3)
+    searches = []
+    search_runs = store.client.search_runs
+    store.client.search_runs = lambda *args, **kwargs: (
+        searches.append(kwargs["filter_string"]) or search_runs(*args, **kwargs)
+    )
+    again.log_trial(make_result(2))
+    assert len(searches) == 1
+    for number in (3, 4):
+        again.log_trial(make_result(number, state="stopped"))
+        again.log_trial(make_result(number))
+    assert len(searches) == 1
+    states = {number: run.info.status for number, run in trial_runs(store).items()}
+    assert states == {0: "KILLED", 1: "KILLED", 2: "FINISHED", 3: "FINISHED", 4: "FINISHED"}
+
+
+def test_a_search_whose_ledger_was_lost_replaces_the_runs_of_the_lost_one(store):
+    tracker = begin(store)
+    for number in range(3):
+        tracker.log_trial(make_result(number))
+    again = Tracker(store)
+    again.begin(make_info(), versions={}, git_commit=None, command=None, begun=0)
+    for number in range(3):
+        again.log_trial(make_result(number, seconds=9.0))
+    assert sorted(trial_runs(store)) == [0, 1, 2]

@@ -103,6 +103,7 @@ def run_search(
             git_commit=git_commit(directory),
             command=command,
             teacher_audit=teacher_report,
+            begun=len(book.entries),
         )
         board = Board(book)
 

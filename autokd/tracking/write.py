@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,8 +40,8 @@ class Tracker:
         self._store = store
         self._begun: _Search | None = None
         self._waiting: dict[int, TrialResult] = {}
-        self._is_new = True  # no earlier driver has written trials of this search
-        self._written: set[int] = set()
+        self._unknown = 0.0  # trials below this number an earlier driver may have written
+        self._written: dict[int, str | None] = {}  # run ids; None: cut off half-way
         self._standing = Standing(())
         self._warned = False
 
@@ -57,16 +58,18 @@ class Tracker:
         git_commit: str | None,
         command: str | None,
         teacher_audit: Path | None = None,
+        begun: int | None = None,
     ) -> str:
         """Create the search's run, or find it and open it again; returns its id.
 
-        `teacher_audit` is the folder of the report on the teacher alone.
+        `teacher_audit` is the folder of the report on the teacher alone, `begun` how many trials earlier drivers
+        began; None: not known. The others need not be looked for in the store.
         """
         tags = study_run.study_tags(info, versions=versions, git_commit=git_commit, command=command)
         with one_line_errors(self._store):
             experiment_id = runs.ensure_experiment(self._store, info)
             run = self._find_study(info)
-            self._is_new = run is None
+            is_new = run is None
             self._standing = Standing(info.objectives)
             if run is None:
                 run = self._store.client.create_run(experiment_id, run_name=info.study, tags=tags)
@@ -78,7 +81,10 @@ class Tracker:
                 self._store.client.log_artifacts(
                     run.info.run_id, str(teacher_audit), "teacher_audit"
                 )
-            if not self._is_new:
+            if not is_new:
+                # a ledger that was lost does not know of all that is here
+                knows_all = begun is not None and not self._children(_is_trial(begun))
+                self._unknown = begun if begun is not None and knows_all else math.inf
                 for orphan in self._children("attributes.status = 'RUNNING'"):
                     self._store.client.set_terminated(orphan.info.run_id, "KILLED")
                 self._standing.recall(self._children(tag_is(ON_FRONT, "true")))
@@ -108,12 +114,12 @@ class Tracker:
 
     def _write(self, result: TrialResult) -> None:
         """The trial's run, and off the front whom it beats."""
-        is_known = not self._is_new or result.number in self._written
-        existing = self._children(tag_is("autokd.trial", str(result.number))) if is_known else []
-        self._written.add(result.number)  # even if it fails half-way
+        existing = self._existing(result.number)
+        self._written[result.number] = None
         self._standing.forget(run.info.run_id for run in existing)
         on_front = self._standing.admits(result)
         run = runs.write_trial(self._store, result, self._place, existing, on_front=on_front)
+        self._written[result.number] = run.info.run_id
         if not on_front:
             return
         marks = dict.fromkeys(self._standing.add(run.info.run_id, result), "false")
@@ -121,6 +127,15 @@ class Tracker:
             marks[run.info.run_id] = "true"
         for run_id, mark in marks.items():
             self._store.client.set_tag(run_id, ON_FRONT, mark)
+
+    def _existing(self, number: int) -> list[Run]:
+        """What the store has of a trial. Looking for it takes a while where there are thousands."""
+        if run_id := self._written.get(number):
+            run = self._store.client.get_run(run_id)
+            return [run] if run.info.lifecycle_stage == "active" else []
+        if number < self._unknown or number in self._written:
+            return self._children(_is_trial(number))
+        return []
 
     def finish(
         self,
@@ -239,3 +254,7 @@ class Tracker:
                 reason,
             )
         self._warned = True
+
+
+def _is_trial(number: int) -> str:
+    return tag_is("autokd.trial", str(number))
