@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import zlib
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from test_tracking_write import FlakyClient
 from tracking_records import begin, finish, make_info, make_result, trial_runs
 
 from autokd.errors import TrackingError
+from autokd.records import Remeasured
 from autokd.tracking.front_run import FRONT_COLOUR, OTHER_COLOUR
 from autokd.tracking.read import read_study, read_text
 from autokd.tracking.store import open_store
@@ -105,6 +107,29 @@ def test_the_report_links_every_member_of_the_front_to_its_run(store):
     note = study.data.tags["mlflow.note.content"]
     assert note.startswith("2 students.")
     assert tracker.links().view in note
+
+
+def test_the_report_and_the_runs_have_figures_of_further_seeds_where_there_are_some(store):
+    again = Remeasured(
+        seeds=3, val_mean=0.81, val_std=0.012, test_mean=0.79, test_std=None, shrink=0.01
+    )
+    trials = [make_result(n) for n in range(2)]
+    members = [replace(make_member(0), again=again), make_member(1, rank=2)]
+    begin(store).finish(
+        members, trials, hypervolume=0.5, stopped="2 trials", summary="", pages={}, frame=pd.DataFrame(),
+    )  # fmt: skip
+    report = read_text(store, _study(store).info.run_id, "report/report.md")
+    assert "| val, further seeds | test, further seeds |" in report
+    assert "| 81.00% ± 1.20% | 79.00% |" in report
+    assert "| – | – |" in report
+    assert "Further seeds: mean" in report
+    metrics = trial_runs(store)[0].data.metrics
+    assert (metrics["again/seeds"], metrics["again/val_mean"], metrics["again/shrink"]) == (
+        3, 0.81, 0.01,
+    )  # fmt: skip
+    assert "again/test_std" not in metrics
+    assert "again/seeds" not in trial_runs(store)[1].data.metrics
+    assert _study(store).data.tags["autokd.stopped"] == "2 trials"
 
 
 def test_a_front_without_members_can_be_finished(store):
