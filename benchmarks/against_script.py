@@ -1,0 +1,224 @@
+"""autokd against `plain_script.py`: seconds until its front is worth as much as the script's final one.
+
+    python benchmarks/against_script.py --trials 100 --seeds 0 1 2 3 4
+
+The digits of search_spaces/quickstart.yaml without assistants: same images, teacher weights, space, budget and cores.
+Each seed runs the script to its end and then a search in a new folder, one after the other. Seconds count from the start
+of a process, imports included; the teacher is trained before. Hypervolumes of both are those of autokd's scale. The script has one thread for each core, or one if its first students are faster with that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from autokd.config import load_config, override_config
+from autokd.engine.place import CACHE
+from autokd.engine.scale import Scale
+from autokd.pareto import hypervolume
+from autokd.task import create_task
+
+HERE = Path(__file__).parent
+QUICKSTART = HERE.parent / "search_spaces" / "quickstart.yaml"
+SEARCH = """
+import json, sys, autokd
+def show(progress):
+    print(json.dumps({"hypervolume": progress.hypervolume, "begun": progress.trained}), flush=True)
+config, seed, workers = sys.argv[1:]
+autokd.search(config, seed=int(seed), workers=int(workers), observe=show)
+"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What both sides are given."""
+
+    folder: Path
+    data: Path
+    teacher: Path
+    search: Path
+    scale: Scale
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one seed; seconds since a process was started."""
+
+    script_seconds: float  # until its last student
+    script_reached: float  # until it had its final hypervolume
+    script_hypervolume: float
+    autokd_seconds: float | None  # until that hypervolume; None: not in the script's time
+    autokd_begun: int
+
+
+def prepare(folder: Path, *, most: int) -> Setting:
+    config = override_config(
+        load_config(QUICKSTART), {"schedule": {"assistants": 0}, "search": {"trials": most}}
+    )
+    task = create_task(config, cache=folder / CACHE, device="cpu")
+    data, search = folder / "data.npz", folder / "search.yaml"
+    arrays = {}
+    for name in ("train", "val"):
+        split = task.split(name)
+        arrays[f"{name}_images"] = split.images.pixels.numpy()
+        arrays[f"{name}_labels"] = split.labels.numpy()
+    np.savez(data, **arrays)
+    search.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    (teacher,) = (folder / CACHE / "teachers").glob("*/best.safetensors")
+    scale = Scale(
+        objectives=config.search.objectives, teacher=task.teacher_info, classes=task.classes
+    )
+    return Setting(folder=folder, data=data, teacher=teacher, search=search, scale=scale)
+
+
+def lines(
+    command: list[str], folder: Path, *, threads: int, limit: float = float("inf")
+) -> Iterator[tuple[float, dict[str, Any]]]:
+    """(seconds since the start, record) of each JSON line. Whoever stops reading ends the process."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+    )
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            seconds = time.perf_counter() - start
+            if seconds > limit:
+                break
+            if line.startswith("{"):
+                yield seconds, json.loads(line)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)  # a search ends its workers
+        process.stdout.close()
+        process.wait()
+
+
+def run_script(
+    setting: Setting, *, trials: int, seed: int, cores: int
+) -> list[tuple[float, float]]:
+    """(seconds, hypervolume) after each student."""
+    script = [str(HERE / "plain_script.py"), str(setting.data), str(setting.teacher)]
+    script += ["--trials", str(trials), "--seed", str(seed), "--threads", str(threads)]
+    points: list[list[float]] = []
+    grown = []
+    for seconds, record in lines(script, setting.folder, threads=threads):
+        points.append(point(setting.scale, record))
+        grown.append((seconds, hypervolume(np.array(points), setting.scale.reference)))
+    return grown
+
+
+def point(scale: Scale, record: dict[str, Any]) -> list[float]:
+    """A student of the script where autokd's scale has it."""
+
+    class Student:
+        def objective(self, name: str) -> float:
+            return float(record[name])
+
+    (row,) = scale.points([Student()]).tolist()  # type: ignore[list-item]
+    return row
+
+
+def run_search(
+    setting: Setting, *, goal: float, seed: int, cores: int, limit: float
+) -> tuple[float | None, int]:
+    """Seconds until the goal, and the trials that were begun by then."""
+    begun = 0
+    with tempfile.TemporaryDirectory(dir=setting.folder) as place:
+        shutil.copytree(setting.folder / CACHE / "teachers", Path(place) / CACHE / "teachers")
+        command = ["-c", SEARCH, str(setting.search), str(seed), str(cores)]
+        for seconds, record in lines(command, Path(place), threads=1, limit=limit):
+            begun = record["begun"]
+            if record["hypervolume"] >= goal:
+                return seconds, begun
+    return None, begun
+
+
+def fastest_threads(setting: Setting, cores: int) -> int:
+    """That the script trains its first students with in the least time."""
+    seconds = {
+        threads: run_script(setting, trials=3, seed=0, threads=threads)[-1][0]
+        for threads in (1, cores)
+    }
+    print(", ".join(f"3 students with {t} threads: {s:.1f} s" for t, s in seconds.items()))
+    return min(seconds, key=lambda threads: seconds[threads])
+
+
+def compare(setting: Setting, *, trials: int, seed: int, cores: int, threads: int) -> Outcome:
+    grown = run_script(setting, trials=trials, seed=seed, threads=threads)
+    end, goal = grown[-1]
+    seconds, begun = run_search(setting, goal=goal, seed=seed, cores=cores, limit=end)
+    return Outcome(
+        script_seconds=end,
+        script_reached=next(s for s, volume in grown if volume >= goal),
+        script_hypervolume=goal,
+        autokd_seconds=seconds,
+        autokd_begun=begun,
+    )
+
+
+def report(setting: Setting, *, trials: int, seeds: list[int], cores: int, threads: int) -> None:
+    print(
+        "| seed | script, s | it had that front after, s | hypervolume | autokd, s | trials begun | share |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    shares = []
+    for seed in seeds:
+        found = compare(setting, trials=trials, seed=seed, cores=cores, threads=threads)
+        share = (found.autokd_seconds or float("inf")) / found.script_seconds
+        shares.append(share)
+        after = "never" if found.autokd_seconds is None else f"{found.autokd_seconds:.1f}"
+        print(
+            f"| {seed} | {found.script_seconds:.1f} | {found.script_reached:.1f} "
+            f"| {found.script_hypervolume:.4f} | {after} | {found.autokd_begun} | {share:.3f} |",
+            flush=True,
+        )
+    low, middle, high = min(shares), statistics.median(shares), max(shares)
+    print(f"share of the script's time: median {middle:.3f}, from {low:.3f} to {high:.3f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=100, help="students that the script trains")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--cores", type=int, default=2)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="autokd-script-") as place:
+        setting = prepare(Path(place), most=1000)
+        threads = fastest_threads(setting, options.cores)
+        print(
+            f"{options.trials} students of the script with {threads} threads, autokd with "
+            f"{options.cores} workers; {os.cpu_count()} cores, {platform.machine()}"
+        )
+        report(
+            setting,
+            trials=options.trials,
+            seeds=options.seeds,
+            cores=options.cores,
+            threads=threads,
+        )
+
+
+if __name__ == "__main__":
+    main()
