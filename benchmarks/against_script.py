@@ -116,7 +116,7 @@ def lines(
 
 
 def run_script(
-    setting: Setting, *, trials: int, seed: int, cores: int
+    setting: Setting, *, trials: int, seed: int, threads: int
 ) -> list[tuple[float, float]]:
     """(seconds, hypervolume) after each student."""
     script = [str(HERE / "plain_script.py"), str(setting.data), str(setting.teacher)]
