@@ -59,6 +59,14 @@ def test_results_are_those_of_this_process(make_executor, cache, tmp_path):
     assert found == here(cache, *[work(n, tmp_path / "here") for n in range(2)])
 
 
+def test_without_an_address_no_other_cluster_is_joined(make_executor, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # as of one that is no more
+    executor = make_executor(workers=1)
+    executor.submit(work(0, tmp_path, epochs=1))
+    _, result = executor.next_result()
+    assert result.state == "complete", result.reason
+
+
 def kill_worker_of(folder: Path, done: threading.Event) -> None:
     """Once its first weights are there, the process that wrote them is killed."""
     while not done.is_set() and not (folder / "best.safetensors").exists():

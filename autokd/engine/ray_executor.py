@@ -156,7 +156,8 @@ def _connect(ray: Any, address: str | None) -> None:
         if address and ":" in address and "://" not in address:  # Ray itself would try for minutes
             host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(address=address, log_to_driver=False, logging_level="warning", **own)
+        # "local": without it Ray joins whatever cluster was last started on this machine, running or not
+        ray.init(address or "local", log_to_driver=False, logging_level="warning", **own)
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         first = str(error).strip().splitlines()[0]
         raise StorageError(
