@@ -1,7 +1,7 @@
-"""Which of some candidates promises most: a random forest for what training alone tells, costs as they are known exactly.
+"""Which of some candidates promises most: a forest for what training alone tells, costs as they are known exactly.
 
-Expected hypervolume improvement (Emmerich et al. 2006) with the trees of a forest (Hutter et al. 2011) as samples of what
-a candidate may come to. What a student costs is known before it is trained, so only accuracies are guessed.
+Expected hypervolume improvement (Emmerich et al. 2006) with the trees of a forest (Hutter et al. 2011; extremely randomised,
+Geurts et al. 2006) as samples of what a candidate may come to. What a student costs is known before it is trained, so only accuracies are guessed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import ExtraTreesRegressor
 
 from autokd.engine.scale import Scale
 from autokd.pareto import Points, hypervolume, is_on_front
@@ -59,7 +59,9 @@ def most_promising(
         targets[:, :-1].mean(axis=0), 1.0
     )  # neither good nor bad, but out of limits
     targets = np.vstack([targets, np.tile(of_unfit, (len(unfit), 1))])
-    forest = RandomForestRegressor(TREES, min_samples_leaf=2, max_features=0.5, random_state=seed)
+    forest = ExtraTreesRegressor(
+        TREES, min_samples_leaf=2, max_features=0.5, bootstrap=True, random_state=seed
+    )
     told = [*(each for each, _ in seen), *unfit]
     forest.fit(_features(told, distributions), targets)
 

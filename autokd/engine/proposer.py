@@ -24,7 +24,7 @@ STARTUP_TRIALS = 10  # random ones before TPE has a say, counted with all that i
 ENOUGH = 12  # results that a rung needs for a model of its own
 
 DRAWN = 12  # architectures that a forest chooses among,
-SETTINGS = 4  # with so many ways to train each
+SETTINGS = 8  # with so many ways to train each
 FEW = 4  # architectures that a random proposal is the least crowded of
 PARENTS = 8  # best trials, near which every other architecture is drawn
 TOLD = 600  # results that a forest is told of at most: half the best, half the latest

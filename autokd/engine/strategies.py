@@ -20,6 +20,7 @@ from autokd.engine.halving import (
 from autokd.engine.ledger import Entry
 from autokd.engine.scale import Scale
 
+SETTLED = 12  # trials at the lowest rung, before which nobody goes on: the first few are on its front by chance
 TOP_SHARE = 1 / 9  # of trials that one-epoch trains to their end, as many as halving does
 
 
@@ -61,12 +62,10 @@ class Halving:
         return rung_epochs(epochs, rungs=self.rungs, reduction=self.reduction)
 
     def next_to_advance(
-        self,
-        entries: Sequence[Entry],
-        busy: Collection[int],
-        *,
-        all_begun: bool,  # noqa: ARG002 - nobody waits for the last to begin
+        self, entries: Sequence[Entry], busy: Collection[int], *, all_begun: bool
     ) -> Entry | None:
+        if not all_begun and sum(at_rung(entry, 0) is not None for entry in entries) < SETTLED:
+            return None
         return next_to_advance(
             entries, busy, rungs=self.rungs, reduction=self.reduction, scale=self.scale
         )
