@@ -30,7 +30,10 @@ def beats(a, b) -> bool:
 
 
 def brute_force_rank(points, feasible):
-    """All places: fronts peeled off by definition, each in the order of a greedy farthest-point walk."""
+    """All places: fronts peeled off by definition, each in the order of a greedy farthest-point walk.
+
+    Distances are rounded as by `rank`, so that ties are ties.
+    """
     low, high = points.min(axis=0), points.max(axis=0)
     scaled = (points - low) / np.where(high > low, high - low, 1)
     order = []
@@ -45,7 +48,7 @@ def brute_force_rank(points, feasible):
                     max(
                         rest,
                         key=lambda i: (
-                            min(np.linalg.norm(scaled[i] - scaled[j]) for j in walk),
+                            np.linalg.norm(scaled[walk] - scaled[i], axis=1).min(),
                             -i,
                         ),
                     )
