@@ -124,6 +124,7 @@ def test_begun_are_searches_of_this_name_with_results(tmp_path):
     assert found == {"mine-aaaaaa": False, "mine-bbbbbb": True}
 
 
+@pytest.mark.slow
 def test_an_edited_search_file_is_refused_until_it_is_to_be_a_new_search(
     store_directory, quick_latency
 ):

@@ -235,6 +235,7 @@ def cool(params) -> bool:
     return params["distill.temperature"] < 2.8
 
 
+@pytest.mark.slow
 def test_proposals_follow_the_highest_rung_that_tells_enough(sampler):
     ledger = search(40, "random")
     entries = at_two_rungs(ledger, good_first=lambda p: not cool(p), good_then=cool)

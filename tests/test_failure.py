@@ -39,6 +39,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_a_trial_too_large_for_the_machine_fails_alone(tmp_path):
     """The limit is the kernel's; the next trial in the same process is not touched by it."""
     done = subprocess.run(
@@ -81,6 +82,7 @@ class WideIsTooMuch(AtOnce):
         return number, result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["halving", "full"])
 def test_what_ran_out_of_memory_is_proposed_less(strategy):
     """Of proposals that a model made; a share is random whatever happens."""

@@ -73,6 +73,7 @@ def test_what_alone_decides_stands_out_and_nothing_else():
     assert (found.students, found.best, found.epochs_share) == (60, 15, 1)
 
 
+@pytest.mark.slow
 def test_of_outcomes_that_nothing_decides_hardly_anything_stands_out():
     by_luck = [entries_with(lambda rng, _: rng.random(), seed=seed) for seed in range(8)]
     assert sum(bool(importances(entries).standing_out) for entries in by_luck) <= 1
