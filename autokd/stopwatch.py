@@ -34,6 +34,10 @@ class Stopwatch:
             self._count()
             self._running.pop()
 
+    def add(self, activity: str, seconds: float) -> None:
+        """What another thread spent meanwhile."""
+        self.seconds[activity] = self.seconds.get(activity, 0.0) + seconds
+
     def _count(self) -> None:
         now = self._clock()
         if self._running:

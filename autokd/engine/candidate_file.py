@@ -13,6 +13,10 @@ from autokd.errors import ConfigError
 from autokd.records import Candidate, SearchInfo, TrialResult
 
 NAME = "candidate.yaml"
+# The safe ones in C, where PyYAML was built with them: a search writes such a file at every pause.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
 HEADER = "# One candidate of an autokd search. Run it again with: autokd run candidate.yaml\n"
 
 
@@ -41,9 +45,9 @@ def write_candidate_file(result: TrialResult, info: SearchInfo) -> None:
         "val_accuracy": result.val.get("accuracy"),
         "teacher_hash": info.teacher.hash,
         "data_hash": info.data.hash,
-        "search": yaml.safe_load(info.config),
+        "search": yaml.load(info.config, Loader=_LOADER),
     }
-    text = HEADER + yaml.safe_dump(record, sort_keys=False)
+    text = HEADER + yaml.dump(record, Dumper=_DUMPER, sort_keys=False)
     (Path(result.folder) / NAME).write_text(text, encoding="utf-8")
 
 

@@ -39,6 +39,7 @@ from autokd.records import Candidate, SearchInfo, TrialResult, content_hash
 from autokd.shared import Shared
 from autokd.space import Space, Suggest
 from autokd.task import StudentCosts, Task, choose_device, create_task
+from autokd.tracking.behind import Behind
 from autokd.tracking.store import open_store
 from autokd.tracking.write import Tracker
 
@@ -114,13 +115,15 @@ def run_search(
         def mirror(result: TrialResult) -> None:
             if result.folder and Path(result.folder).is_dir():
                 write_candidate_file(result, info)
-            tracker.log_trial(result)
+            behind.log_trial(result)
 
         driver = _make_driver(
             config, space, sample, costs, book, scale,
             fronts=fronts, folder=folder, mirror=mirror, observe=show,
         )  # fmt: skip
-        reason, interrupted = _drive(driver, _make_executor(config, task, device), config)
+        with Behind(tracker) as behind:
+            reason, interrupted = _drive(driver, _make_executor(config, task, device), config)
+        driver.watch.add("log", behind.seconds)
         board.write(driver.progress(), ended=reason)
         book.note("spent", driver.watch.seconds)
         if not interrupted and book.notes.get("ended") != reason:

@@ -93,9 +93,13 @@ class Tracker:
 
     def log_trial(self, result: TrialResult) -> None:
         """Write a trial's run. What the store can't take now waits, and is tried again with the next one."""
+        self.hold(result)
+        self.flush()
+
+    def hold(self, result: TrialResult) -> None:
+        """Let it wait, before all others, until the next flush."""
         self._waiting = {result.number: result} | self._waiting
         self._waiting[result.number] = result
-        self.flush()
 
     def flush(self) -> None:
         """Write what waits; stop at the first failure, which goes to the end of the queue."""
