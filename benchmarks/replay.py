@@ -77,9 +77,9 @@ class Table:
 def load(path: Path) -> Table:
     record = json.loads(gzip.decompress(path.read_bytes()))
     config = parse_config(record["search"], source=str(path))
-    space = Space(config, image_size=8)
     teacher = record["teacher"]
     candidates = tuple(Candidate.from_dict(curve["candidate"]) for curve in record["curves"])
+    space = Space(config, image_size=candidates[0].student.image_size)
     return Table(
         config=config,
         space=space,
@@ -280,23 +280,24 @@ def main() -> None:
     )
     marks = [total * share for share in (0.1, 0.2, 0.33, 0.5, 1.0)]
     print(
-        "median hypervolume (share of all curves') after epochs, and epochs to the final one of random and plain TPE"
+        "hypervolume of the median run (share of all curves') after so many epochs; share of the epochs until the median run "
+        "is as good as random search and plain TPE are in the end, in brackets the quartiles of single runs"
     )
-    print(
-        "| strategy | "
-        + " | ".join(f"{mark:.0f}" for mark in marks)
-        + " | to random's | to plain's |"
-    )
+    heads = [f"{mark:.0f}" for mark in marks] + ["to random's", "to plain's"]
+    print(f"| strategy | {' | '.join(heads)} |")
+    print("| --- |" + " --- |" * len(heads))
     for name, runs in found.items():
-        shares = [median_at(runs, mark) / best for mark in marks]
-        to = [reached(runs, goal, total) for goal in goals.values()]
-        print(
-            f"| {name} | "
-            + " | ".join(f"{s:.3f}" for s in shares)
-            + " | "
-            + " | ".join(f"{t:.0f} ({t / total:.2f})" for t in to)
-            + " |"
-        )
+        cells = [f"{median_at(runs, mark) / best:.3f}" for mark in marks]
+        cells += [shares_of(runs, goal, total) for goal in goals.values()]
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+def shares_of(runs: list[list[tuple[int, float]]], goal: float, total: int) -> str:
+    """Of all epochs, until the goal: of the median run, and the quartiles of single runs."""
+    single = [reached([seen], goal, total) / total for seen in runs]
+    low, _, high = np.quantile(single, [0.25, 0.5, 0.75], method="inverted_cdf")
+    middle = reached(runs, goal, total) / total
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})".replace("inf", "never")
 
 
 if __name__ == "__main__":

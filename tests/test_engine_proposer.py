@@ -256,7 +256,7 @@ def test_of_many_results_a_forest_is_told_of_the_best_and_of_the_latest_alone(mo
 
     def most_promising(pool, seen, running, **_):
         told.append([result.number for _, result in seen])
-        return 0
+        return [0]
 
     monkeypatch.setattr("autokd.engine.proposer.most_promising", most_promising)
     ledger = search(60, "random")

@@ -19,7 +19,7 @@ from autokd.engine.scale import Scale
 from autokd.pareto import Points, hypervolume, is_on_front
 from autokd.records import Candidate, Cost, TrialResult
 
-TREES = 64
+TREES = 32
 ABSENT = -1.0  # of a parameter that a candidate has not; values lie in 0..1
 SOFT = 0.02  # added to an error before its logarithm: errors near 0 are not told apart for ever
 KNOWN = ("macs", "params", "size_bytes")  # before training
@@ -45,12 +45,14 @@ def most_promising(
     distributions: Mapping[str, BaseDistribution],
     scale: Scale,
     seed: int,
-) -> int:
-    """Place in the pool of the candidate that is expected to add most to the hypervolume of what was seen.
+) -> list[int]:
+    """Places in the pool, first the candidate that is expected to add most to the hypervolume of what was seen.
 
     `running` are taken to come to what the forest expects of them, so that they are not proposed twice over; of
     `unfit` nothing is known but that they broke a limit, such as memory.
     """
+    if not pool:
+        return []
     guessed = [i for i, name in enumerate(scale.objectives) if name not in KNOWN]
     points = scale.points([result for _, result in seen])
     broken = np.array([[float(not result.feasible)] for _, result in seen])
@@ -68,7 +70,8 @@ def most_promising(
     def expect(drawn: Sequence[Drawn]) -> tuple[NDArray[np.float64], Floats]:
         """(trees, N, objectives) that each tree expects, and (N,) the chance that no limit is broken."""
         features = _features(drawn, distributions)
-        leaves = np.stack([tree.predict(features) for tree in forest.estimators_])
+        single = features.astype(np.float32)  # as trees take them; their own door checks each time
+        leaves = np.stack([tree.tree_.predict(single) for tree in forest.estimators_])
         leaves = leaves.reshape(TREES, len(drawn), len(guessed) + 1)
         expected = np.broadcast_to(
             scale.known_points([each.cost for each in drawn]),
@@ -81,14 +84,21 @@ def most_promising(
     if running:
         known = np.vstack([known, expect(running)[0].mean(axis=0)])
     expected, chance = expect(pool)
-    return int((chance * _expected_gain(known, expected, scale)).argmax())
+    return _falling(chance * _expected_gain(known, expected, scale))
 
 
-def emptiest(pool: Sequence[Drawn], tried: Sequence[Cost]) -> int:
-    """Place in the pool of the candidate in whose neighbourhood of cost least was tried: fronts reach over all of it."""
+def emptiest(pool: Sequence[Drawn], tried: Sequence[Cost]) -> list[int]:
+    """Places in the pool, first the candidate in whose neighbourhood of cost least was tried: fronts reach over all of it."""
     own = np.log([each.cost.macs for each in pool])
     others = np.log([max(1, cost.macs) for cost in tried])
-    return int(np.exp(-(((own[:, None] - others[None, :]) / 0.35) ** 2)).sum(axis=1).argmin())
+    crowd: Floats = np.exp(-(((own[:, None] - others[None, :]) / 0.35) ** 2)).sum(axis=1)
+    return _falling(-crowd)
+
+
+def _falling(values: Floats) -> list[int]:
+    """Places from the highest value down; of equal ones the first."""
+    order: list[int] = np.argsort(-values, kind="stable").tolist()
+    return order
 
 
 def _expected_gain(known: Points, expected: NDArray[np.float64], scale: Scale) -> Floats:

@@ -69,6 +69,8 @@ class Proposer:
         best = ranked(there, rung, self.scale, most=TOLD // 2)[: TOLD // 2]
         informed = rng.random() >= self.random_share and len(there) >= STARTUP_TRIALS
         parents = ranked(best, rung, self.scale, most=PARENTS)
+        numbers = {entry.number for entry in (*best, *there[-TOLD // 2 :])}
+        told = [entry for entry in there if entry.number in numbers]
         for attempt in range(self.resamples + 1):
             near = parents if informed or attempt else []  # what fits is often near what fits
             drawn = self._draw(near, rng, count=DRAWN if informed else FEW)
@@ -76,35 +78,40 @@ class Proposer:
                 Drawn(candidate=each.candidate, params=each.params, cost=cost)
                 for each, cost in drawn
                 if isinstance(cost, Cost) and self.budget.admits(cost)
-                if each.candidate.hash not in tried
             ]
-            if pool:
-                break
-        else:
-            return drawn[0]
+            for place in self._in_order(pool, entries, told if informed else [], rung, seed):
+                found = pool[place]
+                if found.candidate.hash not in tried:
+                    return Proposal(candidate=found.candidate, params=found.params), found.cost
+        return drawn[0]
+
+    def _in_order(
+        self,
+        pool: Sequence[Drawn],
+        entries: Sequence[Entry],
+        told: Sequence[Entry],
+        rung: int,
+        seed: int,
+    ) -> list[int]:
+        """Places in the pool, best first: by what those told of came to on the rung; by cost alone if there are none."""
         running = [
             Drawn(candidate=each.candidate, params=each.params, cost=cost)
             for each in (entry.proposal for entry in entries if entry.result is None)
             if isinstance(cost := self.cost_or_error(each.candidate.student), Cost)
         ]
-        if informed:
-            numbers = {entry.number for entry in (*best, *there[-TOLD // 2 :])}
-            told = [entry for entry in there if entry.number in numbers]
-            unfit = [_drawn(e, e.result) for e in entries if e.result and _is_unfit(e.result)]
-            chosen = most_promising(
-                pool,
-                [(_drawn(e, result), result) for e in told if (result := at_rung(e, rung))],
-                running,
-                unfit=unfit[-TOLD // 2 :],
-                distributions=self.distributions,
-                scale=self.scale,
-                seed=seed,
-            )
-        else:
+        if not told:
             done = [e.result.cost for e in entries if e.result and e.result.cost]
-            chosen = emptiest(pool, [*done, *(each.cost for each in running)])
-        found = pool[chosen]
-        return Proposal(candidate=found.candidate, params=found.params), found.cost
+            return emptiest(pool, [*done, *(each.cost for each in running)])
+        unfit = [_drawn(e, e.result) for e in entries if e.result and _is_unfit(e.result)]
+        return most_promising(
+            pool,
+            [(_drawn(e, result), result) for e in told if (result := at_rung(e, rung))],
+            running,
+            unfit=unfit[-TOLD // 2 :],
+            distributions=self.distributions,
+            scale=self.scale,
+            seed=seed,
+        )
 
     def _draw(
         self, parents: Sequence[Entry], rng: np.random.Generator, *, count: int
