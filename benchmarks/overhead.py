@@ -25,7 +25,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 import numpy as np
@@ -80,6 +80,12 @@ AUDIT = AuditFigures(
 )
 
 
+class Mirror(Protocol):
+    """Where results are kept beside the ledger."""
+
+    def log_trial(self, result: TrialResult) -> None: ...
+
+
 class Search:
     """The parts of a search as `autokd search` puts them together, without images or a teacher."""
 
@@ -102,7 +108,7 @@ class Search:
         self.strategy = make_strategy(self.config.search, self.scale, epochs=self.space.most_epochs)
         self.pauses = self.strategy.pauses(self.space.most_epochs)
 
-    def driver(self, ledger: Ledger, tracker: Tracker, *, new: int, folder: Path) -> Driver:
+    def driver(self, ledger: Ledger, mirror: Mirror, *, new: int, folder: Path) -> Driver:
         begun = sum(entry.result.state != "rejected" for entry in ledger.entries if entry.result)
         board = Board(ledger)
 
@@ -133,7 +139,7 @@ class Search:
             limits=self.config.search.model_copy(update={"trials": begun + new}),
             seed=0,
             folder=folder,
-            mirror=tracker.log_trial,
+            mirror=mirror.log_trial,
             observe=show,
         )
 

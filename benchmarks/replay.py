@@ -245,6 +245,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("curves", type=Path)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--trainings", type=int, default=60, help="that plain TPE has")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--try", dest="tries", action="append", default=[],
@@ -268,7 +269,7 @@ def main() -> None:
         futures = {
             name: [
                 pool.submit(run, options.curves, strategy, changes, seed, total)
-                for seed in range(options.seeds)
+                for seed in range(options.first_seed, options.first_seed + options.seeds)
             ]
             for name, (strategy, changes) in cases.items()
         }
