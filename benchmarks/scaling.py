@@ -22,7 +22,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
-from overhead import STUDY, MadeUpTraining, Search, begin
+from made_up_search import STUDY, MadeUpTraining, Search, begin
 
 from autokd.engine.database import begun_studies, ledger_url
 from autokd.engine.executors import Work
@@ -137,7 +137,7 @@ def _search(folder: Path, *, workers: int, threads: int, limit: str) -> Ledger:
     )
     url = ledger_url(None, folder / CACHE)
     (study,) = begun_studies(url, "quickstart")
-    return Ledger(url, study.study)
+    return Ledger(url, study.name)
 
 
 def main() -> None:

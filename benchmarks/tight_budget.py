@@ -2,7 +2,7 @@
 
     python benchmarks/tight_budget.py
 
-The space of `overhead.py` with exact costs and made-up training. An ask is a line of the ledger: what is over budget
+The space of `made_up_search.py` with exact costs and made-up training. An ask is a line of the ledger: what is over budget
 after all further tries is recorded as rejected. Nothing here depends on the machine.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from overhead import MadeUpTraining, Search
+from made_up_search import MadeUpTraining, Search
 
 from autokd.engine.ledger import Ledger
 from autokd.engine.proposer import suggest_by
