@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +22,6 @@ from autokd.records import (
     Cost,
     StudentSpec,
     TeacherInfo,
-    content_hash,
 )
 from autokd.shared import NOWHERE, Shared
 from autokd.students import InputFormat
@@ -44,11 +43,11 @@ class StudentCosts:
         self._data = data
         self._weight_dtype = weight_dtype
         self._rates = dict(rates or {})
-        self._known: dict[str, Cost] = {}
+        self._known: dict[tuple[Any, ...], Cost] = {}
 
     def __call__(self, spec: StudentSpec) -> Cost:
         """MACs, parameters and size; raises an AutoKDError where the model can't be built or counted."""
-        key = content_hash(asdict(spec))
+        key = (spec.model, spec.image_size, *sorted(spec.arguments.items()))
         if key not in self._known:
             try:
                 self._known[key] = exact_cost(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import sklearn
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from sklearn.ensemble import ExtraTreesRegressor
@@ -65,7 +66,10 @@ def most_promising(
         TREES, min_samples_leaf=2, max_features=0.5, bootstrap=True, random_state=seed
     )
     told = [*(each for each, _ in seen), *unfit]
-    forest.fit(_features(told, distributions), targets)
+    with sklearn.config_context(
+        assume_finite=True, skip_parameter_validation=True
+    ):  # ours are fine
+        forest.fit(_features(told, distributions), targets)
 
     def expect(drawn: Sequence[Drawn]) -> tuple[NDArray[np.float64], Floats]:
         """(trees, N, objectives) that each tree expects, and (N,) the chance that no limit is broken."""

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -157,9 +158,11 @@ def _make_driver(
     budget = config.budget.to_budget()
     strategy = make_strategy(config.search, scale, epochs=space.most_epochs)
 
+    choose_assistants = cache(sample.choose_assistants)  # a hundred times for every proposal
+
     def draw(suggest: Suggest) -> Candidate:
         return space.sample(
-            suggest, lambda student, count: sample.choose_assistants(costs(student).macs, count)
+            suggest, lambda student, count: choose_assistants(costs(student).macs, count)
         )
 
     book.note_once("space", describe_space(space.distributions, strategy.pauses(space.most_epochs)))
