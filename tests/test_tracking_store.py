@@ -153,6 +153,18 @@ def test_a_database_of_another_mlflow_is_not_migrated_unasked(store_directory):
         open_store(None, store_directory)
 
 
+def test_an_older_database_that_lacks_a_table_is_not_migrated_unasked(store_directory):
+    path = store_directory / "mlflow.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("update alembic_version set version_num = '0123456789ab'")
+        database.execute("drop table webhooks")
+        database.commit()
+    with pytest.raises(TrackingError, match=r"copy the file, then run `mlflow db upgrade sqlite:"):
+        open_store(None, store_directory)
+    with closing(sqlite3.connect(path)) as database:
+        assert ("webhooks",) not in database.execute("select name from sqlite_master").fetchall()
+
+
 def test_another_programs_database_is_left_alone(tmp_path):
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
         database.execute("create table studies (study_id integer)")

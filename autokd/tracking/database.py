@@ -43,7 +43,8 @@ def open_database(uri: str, path: Path) -> MlflowClient:
         with FileLock(f"{path}.lock", timeout=LOCK_SECONDS):
             from mlflow import MlflowClient
 
-            _check_database(uri, path)
+            if _lacks_tables(path):
+                _refuse_other_version(uri, path)
             client = MlflowClient(uri, registry_uri=uri)  # creates the tables
             _use_write_ahead_log(path)
     except Timeout:
@@ -52,35 +53,50 @@ def open_database(uri: str, path: Path) -> MlflowClient:
             f"if there is none, delete {path}.lock"
         ) from None
     except mlflow_failures() as error:
+        _refuse_other_version(uri, path)
         raise TrackingError(f"{path}: MLflow can't open it: {first_line(error)}") from error
     return client
 
 
-def _check_database(uri: str, path: Path) -> None:
-    """mlflow would migrate an older database, or fill another program's, without asking."""
-    if not path.exists() or path.stat().st_size == 0:
-        return
+def _lacks_tables(path: Path) -> bool:
+    """Whether mlflow would add some: to an older database of its own, or to another program's, without asking."""
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
-            rows = database.execute("select name from sqlite_master where type = 'table'")
-            tables = {name for (name,) in rows}
-            known = {"experiments", "runs", "alembic_version"} <= tables
-            version = database.execute("select version_num from alembic_version") if known else ()
-            found = next((row[0] for row in version), None)
-    except sqlite3.DatabaseError as error:
-        raise TrackingError(
-            f"{path}: is not an SQLite database that can be read: {error}"
-        ) from None
-    if tables and not known:
+        from mlflow.store.db.base_sql_model import Base
+        from mlflow.store.tracking import sqlalchemy_store  # noqa: F401 - makes all tables known
+    except ImportError:
+        return True
+    return not set(Base.metadata.tables) <= _read(path)[0]
+
+
+def _refuse_other_version(uri: str, path: Path) -> None:
+    tables, found = _read(path)
+    if tables and not {"experiments", "runs", "alembic_version"} <= tables:
         raise TrackingError(
             f"{path}: holds another program's tables, not an MLflow store; {ALLOWED}"
         )
-    expected = _newest_schema()
+    expected = _newest_schema()  # takes a quarter of a second: asked for when there is a doubt
     if found and expected and found != expected:
         raise TrackingError(
             f"{path}: was made by another version of MLflow (schema {found}, this one has {expected}); "
             f"copy the file, then run `mlflow db upgrade {uri}`"
         )
+
+
+def _read(path: Path) -> tuple[set[str], str | None]:
+    """Names of the tables, and the schema's version; nothing in a file that is not there yet."""
+    if not path.exists() or path.stat().st_size == 0:
+        return set(), None
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            rows = database.execute("select name from sqlite_master where type = 'table'")
+            tables = {name for (name,) in rows}
+            known = "alembic_version" in tables
+            version = database.execute("select version_num from alembic_version") if known else ()
+            return tables, next((row[0] for row in version), None)
+    except sqlite3.DatabaseError as error:
+        raise TrackingError(
+            f"{path}: is not an SQLite database that can be read: {error}"
+        ) from None
 
 
 def _newest_schema() -> str | None:
