@@ -18,7 +18,7 @@ from test_engine_driver import CONFIG
 
 from autokd.config import override_config
 from autokd.engine.driver import MOST_DEATHS
-from autokd.engine.executors import ProcessPool
+from autokd.engine.executors import ProcessPool, _undisturbed_start
 from autokd.errors import ConfigError
 
 pytestmark = pytest.mark.slow
@@ -128,3 +128,16 @@ def test_a_killed_driver_leaves_no_worker_that_trains_on(cache, tmp_path):
     while any(map(is_alive, workers)):
         assert time.monotonic() < deadline, "they outlive their driver"
         time.sleep(0.1)
+
+
+def test_starting_a_worker_leaves_the_callers_main_module_as_it_was(monkeypatch):
+    """A notebook has no file. One that is None would break whoever asks next, as Ray does."""
+    main = sys.modules["__main__"]
+    monkeypatch.delattr(main, "__file__", raising=False)
+    with _undisturbed_start():
+        assert main.__file__ is None
+    assert not hasattr(main, "__file__")
+    monkeypatch.setattr(main, "__file__", "script.py", raising=False)
+    with _undisturbed_start():
+        assert main.__file__ is None
+    assert main.__file__ == "script.py"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 import threading
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +31,15 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 ray = pytest.importorskip("ray", reason="needs pip install -e .[ray]")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def leave_nothing_to_others():
+    """What Ray left open is collected here, and not in the middle of another module's test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @pytest.fixture(scope="module")

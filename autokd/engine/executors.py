@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from autokd.config import Config
 from autokd.engine.place import CACHE
@@ -142,17 +142,16 @@ def _undisturbed_start() -> Iterator[None]:
     They don't run its script again, which a script without `if __name__ == "__main__"` would not survive;
     and they never hear Ctrl-C, not even while they import: that is the driver's to handle.
     """
-    main: Any = sys.modules["__main__"]
-    hidden = {name: getattr(main, name, None) for name in ("__spec__", "__file__")}
+    main = vars(sys.modules["__main__"])
+    own: dict[str, Any] = {name: main[name] for name in ("__spec__", "__file__") if name in main}
     in_main_thread = threading.current_thread() is threading.main_thread()  # it alone hears Ctrl-C
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
     try:
-        for name in hidden:
-            setattr(main, name, None)
+        main.update(__spec__=None, __file__=None)
         yield
     finally:
-        for name, value in hidden.items():
-            setattr(main, name, value)
+        del main["__spec__"], main["__file__"]
+        main.update(own)  # a notebook has no __file__, and Ray no use for one that is None
         if in_main_thread:
             signal.signal(signal.SIGINT, handler)
 
