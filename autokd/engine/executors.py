@@ -143,7 +143,7 @@ def _undisturbed_start() -> Iterator[None]:
     and they never hear Ctrl-C, not even while they import: that is the driver's to handle.
     """
     main = vars(sys.modules["__main__"])
-    own: dict[str, Any] = {name: main[name] for name in ("__spec__", "__file__") if name in main}
+    own: dict[str, object] = {name: main[name] for name in ("__spec__", "__file__") if name in main}
     in_main_thread = threading.current_thread() is threading.main_thread()  # it alone hears Ctrl-C
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
     try:
