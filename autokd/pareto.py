@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Points = NDArray[np.float64]  # (N, M): N points, M objectives, all minimised
+Values = NDArray[np.float64]  # (N,)
 
 
 def is_on_front(points: Points) -> NDArray[np.bool_]:
@@ -36,6 +37,27 @@ def hypervolume(points: Points, reference: Sequence[float]) -> float:
     limit = np.asarray(reference, dtype=np.float64)
     inside = points[(points < limit).all(axis=1)] if len(points) else points
     return float(moocore.hypervolume(inside, ref=limit)) if len(inside) else 0.0
+
+
+def hypervolume_gains(points: Points, front: Points, reference: Sequence[float]) -> Values:
+    """(N, M), (F, M) -> (N,): what each point alone would add to the front's hypervolume. Exact.
+
+    With two objectives the volume is a sum over the strips between neighbours on the front, for all points at once.
+    """
+    limit = np.asarray(reference, dtype=np.float64)
+    front = front[(front < limit).all(axis=1)]
+    if points.shape[1] != 2:
+        base = hypervolume(front, reference)
+        return np.array(
+            [hypervolume(np.vstack([front, each]), reference) - base for each in points]
+        )
+    front = front[np.lexsort(front.T[::-1])]
+    left = np.concatenate([[-np.inf], front[:, 0]])
+    right = np.concatenate([front[:, 0], limit[:1]])
+    top = np.concatenate([limit[1:], np.minimum.accumulate(front[:, 1])])
+    widths = np.clip(right - np.maximum(left, points[:, :1]), 0, None)
+    gains: Values = (widths * np.clip(top - points[:, 1:], 0, None)).sum(axis=1)
+    return gains
 
 
 def layers(points: Points) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from autokd.pareto import hypervolume, is_on_distinct_front, is_on_front
+from autokd.pareto import hypervolume, hypervolume_gains, is_on_distinct_front, is_on_front
 
 # Few distinct values, so that ties and dominated points come up often.
 coordinates = st.integers(0, 6).map(float) | st.floats(0, 6)
@@ -66,6 +66,18 @@ def test_a_further_point_never_makes_the_hypervolume_smaller(points, data):
     grown = hypervolume(np.vstack([points, extra]), reference)
     assert grown >= hypervolume(points, reference) - 1e-9
     assert grown <= 7.0 ** points.shape[1] + 1e-9
+
+
+@given(point_sets(), st.data())
+@settings(deadline=None, max_examples=100)
+def test_what_points_add_is_what_the_hypervolume_grows_by_with_each(front, data):
+    reference = [5.0] * front.shape[1]  # some lie beyond it
+    rows = st.tuples(*[coordinates] * front.shape[1])
+    points = np.array(data.draw(st.lists(rows, min_size=1, max_size=5)))
+    for known in (front, front[:0]):
+        base = hypervolume(known, reference)
+        grown = [hypervolume(np.vstack([known, point]), reference) - base for point in points]
+        assert hypervolume_gains(points, known, reference) == pytest.approx(grown, abs=1e-9)
 
 
 @given(point_sets(), st.integers(0, 2**32 - 1))

@@ -52,7 +52,7 @@ class Driver:
         entries = self.ledger.entries
         self._begun_before = sum(not _is_rejected(entry) for entry in entries)
         self._tried = {entry.proposal.candidate.hash for entry in entries}
-        self._front = find_front(self.results, self.proposer.scale.objectives)
+        self._front = find_front(self.ledger.results, self.proposer.scale.objectives)
 
     def run(self, executor: Executor) -> str:
         """Train until it is time to stop; why it stopped."""
@@ -74,7 +74,7 @@ class Driver:
 
     def progress(self) -> Progress:
         return Progress(
-            results=self.results,
+            results=tuple(self.ledger.results),
             latest=self._latest,
             running=tuple(self._running(self.ledger.entries[n]) for n in sorted(self._busy)),
             front=self._front,
@@ -85,11 +85,6 @@ class Driver:
             begun_before=self._begun_before,
             time_limit=self.limits.time,
         )
-
-    @property
-    def results(self) -> tuple[TrialResult, ...]:
-        """The latest of every trial that has one."""
-        return tuple(entry.result for entry in self.ledger.entries if entry.result is not None)
 
     def _next(self) -> Entry | None:
         """First what an earlier run or a dead worker left, then who goes on, then somebody new."""

@@ -58,7 +58,7 @@ def finish(
     interrupted: bool,
 ) -> SearchResult:
     """Mark the front and write the report; test its members unless the search is to go on."""
-    results = [entry.result for entry in ledger.entries if entry.result is not None]
+    results = ledger.results
     front = find_front(results, info.objectives)
     verdicts = {} if interrupted else _test(front, task, ledger)
     again = {} if interrupted else _remeasure(front, task, ledger)
@@ -127,7 +127,7 @@ def _test(front: Sequence[TrialResult], task: Task, ledger: Ledger) -> dict[int,
     for result in front:
         if result.number not in known:
             log.info("trial %d on test", result.number)
-            repeats = [at_hand(repeat, task) for repeat in _done(ledger, result)]
+            repeats = [at_hand(repeat, task) for repeat in _repeats(ledger, result)]
             known[result.number] = evaluate_on_test(at_hand(result, task), task, repeats=repeats)
             ledger.note("test", {str(n): asdict(verdict) for n, verdict in known.items()})
     return known
@@ -137,7 +137,7 @@ def _remeasure(front: Sequence[TrialResult], task: Task, ledger: Ledger) -> dict
     """Of every trial that was trained again, by its number. Test is asked for repeats of the front alone, once each."""
     known: dict[str, float] = ledger.notes.get("test of repeats", {})
     for result in front:
-        for repeat in _done(ledger, result):
+        for repeat in _repeats(ledger, result):
             if str(repeat.seed) not in known:
                 known = known | {str(repeat.seed): accuracy_on_test(at_hand(repeat, task), task)}
                 ledger.note("test of repeats", known)
@@ -146,6 +146,5 @@ def _remeasure(front: Sequence[TrialResult], task: Task, ledger: Ledger) -> dict
     return {number: again for number, again in found.items() if again}
 
 
-def _done(ledger: Ledger, result: TrialResult) -> list[TrialResult]:
-    """Its repeats that were trained to their end."""
-    return [each for each in ledger.entries[result.number].repeats if each.state == "complete"]
+def _repeats(ledger: Ledger, result: TrialResult) -> list[TrialResult]:
+    return ledger.entries[result.number].finished_repeats

@@ -17,7 +17,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from sklearn.ensemble import ExtraTreesRegressor
 
 from autokd.engine.scale import Scale
-from autokd.pareto import Points, hypervolume, is_on_front
+from autokd.pareto import Points, hypervolume_gains, is_on_front
 from autokd.records import Candidate, Cost, TrialResult
 
 TREES = 32
@@ -108,13 +108,9 @@ def _falling(values: Floats) -> list[int]:
 def _expected_gain(known: Points, expected: NDArray[np.float64], scale: Scale) -> Floats:
     """(trees, N, M) -> (N,): mean over trees of the hypervolume that a point adds."""
     front = known[is_on_front(known)] if len(known) else known
-    base = hypervolume(front, scale.reference)
-    gains = np.zeros(expected.shape[:2])
-    for tree, row in enumerate(expected):
-        beaten = (front[None, :, :] <= row[:, None, :]).all(axis=2).any(axis=1)
-        for place in np.flatnonzero(~beaten):
-            gains[tree, place] = hypervolume(np.vstack([front, row[place]]), scale.reference) - base
-    mean: Floats = gains.mean(axis=0)
+    trees, pool, objectives = expected.shape
+    gains = hypervolume_gains(expected.reshape(-1, objectives), front, scale.reference)
+    mean: Floats = gains.reshape(trees, pool).mean(axis=0)
     return mean
 
 

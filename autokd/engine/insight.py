@@ -51,7 +51,7 @@ def find_insight(ledger: Ledger, *, study: str) -> Insight:
             "give its search command again and what is missing is added"
         )
     scale, space = Scale.from_record(ledger.notes["scale"]), ledger.notes["space"]
-    results = [entry.result for entry in ledger.entries if entry.result]
+    results = ledger.results
     return Insight(
         study=study,
         objectives=scale.objectives,

@@ -53,6 +53,11 @@ class Entry:
         """Nothing more will come of it."""
         return self.result is not None and self.result.state != "stopped"
 
+    @property
+    def finished_repeats(self) -> list[TrialResult]:
+        """Those that were trained to their end."""
+        return [repeat for repeat in self.repeats if repeat.state == "complete"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
@@ -105,6 +110,11 @@ class Ledger:
     def entries(self) -> Sequence[Entry]:
         """Every trial in the order of its number."""
         return self._entries
+
+    @property
+    def results(self) -> list[TrialResult]:
+        """The latest of every trial that has one."""
+        return [entry.result for entry in self._entries if entry.result is not None]
 
     def note(self, name: str, value: Any) -> None:
         """`value` is what JSON holds."""

@@ -67,7 +67,7 @@ def _front(url: str, study: str) -> list[Entry]:
                 f"{nearest_name(study, known)}"
             )
         scale = Scale.from_record(book.notes["scale"])
-        results = [entry.result for entry in book.entries if entry.result is not None]
+        results = book.results
         front = find_front(results, scale.objectives)
         if not front:
             raise ConfigError(f"search.warm_start: {study} has no finished student yet")

@@ -54,7 +54,7 @@ def train_again(
 def remeasure(entry: Entry, test_accuracy: Mapping[int, float]) -> Remeasured | None:
     """Over all repeats that were trained to their end; `test_accuracy` by seed, where there is one. None: there are none."""
     assert entry.result is not None
-    done = [repeat for repeat in entry.repeats if repeat.state == "complete"]
+    done = entry.finished_repeats
     if not done:
         return None
     val = [repeat.val["accuracy"] for repeat in done]

@@ -196,8 +196,9 @@ def _drive(driver: Driver, executor: Executor, config: Config) -> tuple[str, boo
     try:
         reason = driver.run(executor)
         if times := config.search.final_seeds:
-            front = find_front(driver.results, config.search.objectives)
-            controls = [r for r in driver.results if r.control and r.state == "complete"]
+            results = driver.ledger.results
+            front = find_front(results, config.search.objectives)
+            controls = [r for r in results if r.control and r.state == "complete"]
             train_again(
                 driver.ledger,
                 executor,
