@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,11 +18,12 @@ from autokd.data.array_file import array_file
 from autokd.data.batches import Batch, view_batches
 from autokd.data.load import Split
 from autokd.data.views import Views
-from autokd.distill import autocast, predict
-from autokd.objective import count_features
-from autokd.records import content_hash
+from autokd.distill import predict
+from autokd.objective import count_features, features_needed
+from autokd.precision import autocast
+from autokd.records import Stage, content_hash
 from autokd.shared import NOWHERE, Shared
-from autokd.students import InputFormat, features_and_logits
+from autokd.students import InputFormat, Seen, look_inside
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,9 @@ class CachedLogits:
     def features(self, batch: Batch, view: int) -> Tensor:
         """(B, D) float32 on the batch's device: what the classifier is given."""
         return self._rows("features", batch, view, (self._shape[0], self.feature_count))
+
+    def maps(self, batch: Batch, view: int, taps: int) -> tuple[Tensor, ...]:
+        raise NotImplementedError("maps are too large to keep: ask LiveLogits")
 
     @cached_property
     def feature_count(self) -> int:
@@ -130,8 +135,75 @@ class CachedLogits:
         for batch in view_batches(self._views, view=view, batch_size=512, device=teacher.device):
             with autocast(teacher.device, "auto"):
                 pixels = teacher.inputs.prepare(batch.pixels)
-                if kind == "logits":
-                    values = teacher.model(pixels)
-                else:
-                    values = features_and_logits(teacher.model, pixels)[0]
+                seen = look_inside(teacher.model, pixels, pooled=kind == "features")
+            values = seen.logits if seen.pooled is None else seen.pooled
             yield values.to("cpu", torch.float16).numpy()
+
+
+class LiveLogits(CachedLogits):
+    """A teacher that is asked anew for every batch, for what can't be kept: maps, and pixels that no view has.
+
+    Each step then costs a forward pass of the teacher.
+    """
+
+    _batch: Batch | None = None  # that `_seen` is of
+    _seen: Seen
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        views: Views,
+        folder: Path,
+        *,
+        taps: int,
+        pooled: bool,
+        **options: Any,
+    ) -> None:
+        super().__init__(teacher, views, folder, **options)
+        self._wanted: dict[str, Any] = {"taps": taps, "pooled": pooled}
+
+    def logits(self, batch: Batch, view: int) -> Tensor:  # noqa: ARG002 - the batch has the pixels
+        return self._look(batch).logits.float()
+
+    def features(self, batch: Batch, view: int) -> Tensor:  # noqa: ARG002
+        pooled = self._look(batch).pooled
+        assert pooled is not None
+        return pooled.float()
+
+    def maps(self, batch: Batch, view: int, taps: int) -> tuple[Tensor, ...]:  # noqa: ARG002
+        return self._look(batch).maps[:taps]
+
+    @torch.no_grad()
+    def _look(self, batch: Batch) -> Seen:
+        """Once for each batch, however much is asked of it."""
+        if batch is not self._batch:
+            teacher = self._teacher
+            with autocast(teacher.device, "auto"):
+                pixels = teacher.inputs.prepare(batch.pixels)
+                self._seen = look_inside(teacher.model.eval(), pixels, **self._wanted)
+            self._batch = batch
+        return self._seen
+
+
+def answers_for(
+    stage: Stage,
+    teacher: Teacher,
+    views: Views,
+    folder: Path,
+    *,
+    classes: int,
+    shared: Shared = NOWHERE,
+) -> CachedLogits:
+    """What a teacher says in a stage: kept where that can be."""
+    if not needs_live_teacher(stage):
+        return CachedLogits(teacher, views, folder, classes=classes, shared=shared)
+    taps, pooled = features_needed(stage)
+    return LiveLogits(
+        teacher, views, folder, taps=taps, pooled=pooled, classes=classes, shared=shared
+    )
+
+
+def needs_live_teacher(stage: Stage) -> bool:
+    """Whether its teachers are asked anew at every step."""
+    taps, _ = features_needed(stage)
+    return bool(stage.teachers) and bool(taps or stage.training.mixup or stage.training.cutmix)

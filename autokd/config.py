@@ -139,13 +139,37 @@ class StudentsConfig(Section):
     families: dict[str, dict[str, Parameter]] = Field(default_factory=dict)
 
 
+class DKDConfig(Section):
+    """Decoupled KD's own weights, times `distill.weight`."""
+
+    alpha: Annotated[FloatParameter, within(0)] = 1.0  # of the label's class against all others
+    beta: Annotated[FloatParameter, within(0)] = 8.0  # of the others among themselves
+
+
+class DISTConfig(Section):
+    """DIST's own weights, times `distill.weight`."""
+
+    beta: Annotated[FloatParameter, within(0)] = 1.0  # between the classes of an image
+    gamma: Annotated[FloatParameter, within(0)] = 1.0  # between the images of a batch
+
+
 class DistillConfig(Section):
     """How a student learns from its teacher."""
 
-    loss: TextParameter = "kd"  # kd, or none for labels alone
+    loss: TextParameter = "kd"  # kd, dkd, dist or lskd, or none for labels alone
     temperature: Annotated[FloatParameter, within(0, above=True)] = 4.0
     weight: Annotated[FloatParameter, within(0, above=True)] = 0.9  # of the distillation loss
     label_weight: Annotated[FloatParameter, within(0)] = 0.1  # of the cross-entropy with labels
+    dkd: DKDConfig = DKDConfig()
+    dist: DISTConfig = DISTConfig()
+    # beside it, on what teacher and student make of an image: none, hint, at, sp, rkd or pooled
+    feature_loss: TextParameter = "none"
+    feature_weight: Annotated[FloatParameter, within(0, above=True)] = 1.0  # times its usual weight
+    taps: Annotated[IntParameter, within(1, 3)] = 1  # maps compared, from the last one back
+    # labels against teacher: fixed, linear or cosine (the teacher's part falls to 0), or gradient
+    balance: TextParameter = "fixed"
+    warmup: Annotated[FloatParameter, within(0, 1)] = 0.0  # share of epochs; the teacher comes in
+    until: Annotated[FloatParameter, within(0, 1, above=True)] = 1.0  # share; then labels alone
     # what is done for groups: none, balanced_sampling, adaptive_alpha, group_dro, mfd
     mitigation: TextParameter = "none"
     mfd_weight: Annotated[FloatParameter, within(0, above=True)] = (
@@ -174,6 +198,10 @@ class TrainConfig(Section):
     label_smoothing: Annotated[FloatParameter, within(0, 0.9)] = 0.0
     drop_rate: Annotated[FloatParameter, within(0, 0.9)] = 0.0
     drop_path_rate: Annotated[FloatParameter, within(0, 0.9)] = 0.0
+    mixup: Annotated[FloatParameter, within(0)] = 0.0  # alpha; 0: none. Asks the teacher live
+    cutmix: Annotated[FloatParameter, within(0)] = 0.0  # likewise
+    ema: Annotated[FloatParameter, within(0, 0.99999)] = 0.0  # decay of averaged weights; 0: none
+    clip_norm: Annotated[FloatParameter, within(0)] = 0.0  # of the gradient; 0: any
     augmentation: TextParameter = "light"
     patience: Positive | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"

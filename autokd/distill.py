@@ -5,22 +5,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
+from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autokd.checkpoint import Resumable
 from autokd.data.batches import count_batches, eval_batches, train_batches
 from autokd.data.load import Split
+from autokd.data.mixing import make_mixing
 from autokd.data.views import Views
 from autokd.errors import TrainingDivergedError
-from autokd.mitigation import MFD
 from autokd.objective import Objective, TeacherLogits, loss_terms
+from autokd.precision import autocast
 from autokd.records import Epoch, Stage
 from autokd.stopwatch import Stopwatch
 from autokd.students import InputFormat
@@ -31,7 +32,6 @@ __all__ = [
     "LAST",
     "Evaluation",
     "TeacherLogits",
-    "autocast",
     "evaluate",
     "loss_terms",
     "predict",
@@ -91,13 +91,22 @@ def train_stage(
     )
     if objective.parameters:
         optimizer.add_param_group({"params": objective.parameters, "lr": training.learning_rate})
-    steps = training.epochs * count_batches(len(views.split), training.batch_size)
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    mix = make_mixing(training.mixup, training.cutmix, classes=int(student.num_classes))  # type: ignore[arg-type]
+    average = ModelEmaV3(student, decay=training.ema, use_warmup=True) if training.ema else None
+    shown = average.module if average else student  # what is evaluated and kept
+    steps_an_epoch = count_batches(len(views.split), training.batch_size)
+    steps = training.epochs * steps_an_epoch
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: _warmup_cosine(step, steps)
     )
-    state = Resumable(
-        stage.name, student=student, optimizer=optimizer, schedule=schedule, objective=objective
-    )
+    parts = {
+        "student": student,
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "objective": objective,
+    }
+    state = Resumable(stage.name, **parts | ({"average": average} if average else {}))
     done, best_accuracy, epochs_since_best = state.load(folder) if resume else (0, at_least, 0)
 
     for epoch in range(done + 1, training.epochs + 1):
@@ -115,22 +124,16 @@ def train_stage(
             views, view=view, batch_size=training.batch_size, seed=seed, epoch=epoch, device=device,
             balance=objective.balance,
         ):  # fmt: skip
-            with autocast(device, training.precision):
-                logits, features = objective.forward(student, inputs.prepare(batch.pixels))
-            terms = loss_terms(
-                stage,
-                logits,
-                [t.logits(batch, view) for t in teachers],
-                batch.labels,
-                reduction=objective.reduction,
-            )
-            if features is not None:
-                terms[MFD] = objective.match(features, batch, view, classes=logits.shape[1])
-            loss = objective.total(terms, batch)
+            step = (epoch - 1) * steps_an_epoch + batches
+            loss, terms = objective(student, mix(batch), view, progress=step / steps)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            if training.clip_norm:
+                nn.utils.clip_grad_norm_(trained, training.clip_norm)
             optimizer.step()
             schedule.step()
+            if average:
+                average.update(student, step=step)
             for name, term in (
                 terms | {"total": loss}
             ).items():  # no synchronisation: sums stay on the device
@@ -142,7 +145,7 @@ def train_stage(
 
         with watch("evaluate"):
             measured = evaluate(
-                student, val, inputs=inputs, device=device, precision=training.precision
+                shown, val, inputs=inputs, device=device, precision=training.precision
             )
         if not math.isfinite(measured.loss):
             raise TrainingDivergedError(
@@ -151,7 +154,7 @@ def train_stage(
         epochs_since_best += 1
         if measured.accuracy > best_accuracy:
             best_accuracy, epochs_since_best = measured.accuracy, 0
-            save_weights(student, folder / BEST)
+            save_weights(shown, folder / BEST)
         yield Epoch(
             stage=stage.name,
             epoch=epoch,
@@ -166,7 +169,7 @@ def train_stage(
                 folder, epoch=epoch, best_accuracy=best_accuracy, since_best=epochs_since_best
             )
             return
-    save_weights(student, folder / LAST)
+    save_weights(shown, folder / LAST)
 
 
 @torch.inference_mode()
@@ -205,14 +208,6 @@ def score(logits: Tensor, labels: Tensor) -> Evaluation:
         accuracy=float((logits.argmax(dim=-1) == labels).double().mean()),
         loss=float(F.cross_entropy(logits, labels)),
     )
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
-    """bf16 where a GPU has it, or where it is asked for; losses are computed in float32 outside it."""
-    wanted = precision == "bf16" or (
-        precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
-    )
-    return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else nullcontext()
 
 
 def _warmup_cosine(step: int, steps: int) -> float:

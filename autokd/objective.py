@@ -8,10 +8,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from autokd.balance import BALANCES, GRADIENT, GradientBalance, teacher_share
 from autokd.data.batches import Batch
 from autokd.data.split import Split
 from autokd.errors import ConfigError
-from autokd.losses import LOSSES, Reduction, cross_entropy
+from autokd.feature_losses import FEATURE_LOSSES
+from autokd.losses import LOSSES, NEED_HARD_LABELS, Reduction, cross_entropy
 from autokd.mitigation import (
     ADAPTIVE_ALPHA,
     DRAW_EVENLY,
@@ -19,25 +21,30 @@ from autokd.mitigation import (
     MFD,
     MITIGATIONS,
     NEED_TEACHER,
+    NONE,
     GroupDRO,
     adaptive_weights,
     match_groups,
     mfd,
     trust,
 )
+from autokd.precision import autocast
+from autokd.projectors import Comparison, linear_projector
 from autokd.records import Stage
-from autokd.students import InputFormat, features_and_logits
+from autokd.students import InputFormat, Seen, look_inside
 
 
 class TeacherLogits(Protocol):
     """A teacher as a stage sees it: raw logits for the very pixels that the student is shown.
 
-    Features and logits on val are asked for by single mitigations alone.
+    What it makes of them before its logits, and logits on val, are asked for by single losses and mitigations alone.
     """
 
     def logits(self, batch: Batch, view: int) -> Tensor: ...  # (B, C) on the batch's device
 
-    def features(self, batch: Batch, view: int) -> Tensor: ...  # (B, D) likewise
+    def features(self, batch: Batch, view: int) -> Tensor: ...  # (B, D) likewise, pooled
+
+    def maps(self, batch: Batch, view: int, taps: int) -> tuple[Tensor, ...]: ...  # (B, C', H, W)
 
     @property
     def feature_count(self) -> int: ...  # D
@@ -53,7 +60,7 @@ def loss_terms(
     *,
     reduction: Reduction = "mean",
 ) -> dict[str, Tensor]:
-    """Each of the stage's losses on logits by name, unweighted. Several teachers count equally."""
+    """Each of the stage's losses on logits by name, unweighted. Several teachers count equally; without one, labels alone."""
     terms: dict[str, Tensor] = {}
     for name in _names_of_terms(stage):
         if name == "ce":
@@ -61,26 +68,25 @@ def loss_terms(
             terms[name] = cross_entropy(
                 student, labels, label_smoothing=smoothing, reduction=reduction
             )
-        else:
-            each = [
-                LOSSES[name](student, t, labels, temperature=stage.temperature, reduction=reduction)
-                for t in teachers
-            ]
+        elif teachers:
+            options = {"temperature": stage.temperature, "reduction": reduction}
+            options |= stage.loss_arguments.get(name, {})
+            each = [LOSSES[name](student, t, labels, **options) for t in teachers]
             terms[name] = torch.stack(each).mean(dim=0)
     return terms
 
 
 def _names_of_terms(stage: Stage) -> list[str]:
     """Of losses on logits. Where a teacher is not trusted the labels take over, whatever weight they had."""
-    names = [name for name in stage.loss_weights if name != MFD]
+    names = [name for name in stage.loss_weights if name == "ce" or name in LOSSES]
     return names if stage.mitigation != ADAPTIVE_ALPHA or "ce" in names else ["ce", *names]
 
 
 class Objective:
-    """A stage's loss as its mitigation has it. Without one: the weighted sum of the terms' means.
+    """A stage's loss at every step: its terms, weighed as its balance and its mitigation have it.
 
-    What a mitigation learns on the way (the weights of groups, projections of features) lives as long
-    as the stage's training does and on its device; nothing of it gets into the student.
+    What is learned on the way (the weights of groups, projections of features) lives as long as the stage's
+    training does and on its device; nothing of it gets into the student.
     """
 
     def __init__(
@@ -94,16 +100,17 @@ class Objective:
         inputs: InputFormat,
         device: torch.device,
     ) -> None:
-        _check_mitigation(stage)
+        _check(stage)
         self._stage = stage
         self._teachers = teachers
+        self._inputs = inputs
+        self._device = device
         groups = match_groups(train.group_numbers, val.group_numbers)
         count = len(groups.sizes)
         self._count = count
         self._groups = groups.train.to(device)  # (N,)
         # what the order of an epoch is drawn by
         self.balance = groups.train if stage.mitigation in DRAW_EVENLY else None
-        self.projectors: nn.ModuleList | None = None
         self._dro: GroupDRO | None = None
         self._trust: Tensor | None = None  # (G,)
         if stage.mitigation == GROUP_DRO:
@@ -111,96 +118,176 @@ class Objective:
         elif stage.mitigation == ADAPTIVE_ALPHA:
             each = [trust(t.val_logits(val), val.labels, groups.val, count=count) for t in teachers]
             self._trust = torch.stack(each).mean(dim=0).to(device)
-        elif stage.mitigation == MFD:
-            self.projectors = _make_projectors(student, teachers, train, inputs, device)
+        self._gradients = GradientBalance(device) if stage.balance == GRADIENT else None
+        self._taps, self._pools = features_needed(stage)
+        self.projectors: nn.ModuleDict = self._make_projectors(student, train).to(device)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
         """Those that are trained beside the student's."""
-        return [] if self.projectors is None else list(self.projectors.parameters())
+        return list(self.projectors.parameters())
 
     def state_dict(self) -> dict[str, Any]:
         """What was learned so far."""
         return {
             "q": None if self._dro is None else self._dro.q,
-            "projectors": None if self.projectors is None else self.projectors.state_dict(),
+            "gradients": None if self._gradients is None else self._gradients.state_dict(),
+            "projectors": self.projectors.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if self._dro is not None:
             self._dro.q = state["q"].to(self._dro.q)
-        if self.projectors is not None:
-            self.projectors.load_state_dict(state["projectors"])
+        if self._gradients is not None:
+            self._gradients.load_state_dict(state["gradients"])
+        self.projectors.load_state_dict(state["projectors"])
 
     @property
     def reduction(self) -> Reduction:
         return "mean" if self._dro is None and self._trust is None else "none"
 
-    def forward(self, student: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits (B, C), and features (B, D) where they are needed."""
-        if self.projectors is None:
-            return student(pixels), None
-        features, logits = features_and_logits(student, pixels)
-        return logits, features
+    def __call__(
+        self, student: nn.Module, batch: Batch, view: int, *, progress: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar to go down, and the terms that it is made of; `progress`: the share of the training that is done.
 
-    def match(self, features: Tensor, batch: Batch, view: int, *, classes: int) -> Tensor:
-        """The distance of the student's features from the teachers', group by group. Teachers count equally."""
-        assert self.projectors is not None
-        groups = self._groups[batch.index]
-        each = [
-            mfd(
-                project(features.float()), teacher.features(batch, view), batch.labels, groups,
-                classes=classes, count=self._count,
+        Teachers are asked only while they count.
+        """
+        stage, share = self._stage, teacher_share(self._stage, progress)
+        teachers = self._teachers if share else []
+        with autocast(self._device, stage.training.precision):
+            seen = self.look(student, batch)
+        answers = [teacher.logits(batch, view) for teacher in teachers]
+        terms = loss_terms(stage, seen.logits, answers, batch.labels, reduction=self.reduction)
+        if teachers:
+            terms |= self.match(seen, batch, view)
+        return self.total(terms, batch, share=share, logits=seen.logits), terms
+
+    def look(self, student: nn.Module, batch: Batch) -> Seen:
+        pixels = self._inputs.prepare(batch.pixels)
+        return look_inside(student, pixels, taps=self._taps, pooled=self._pools)
+
+    def match(self, seen: Seen, batch: Batch, view: int) -> dict[str, Tensor]:
+        """Each of the stage's losses on features by name, unweighted. Teachers count equally."""
+        terms: dict[str, list[Tensor]] = {name: [] for name in self._names_on_features()}
+        for place, teacher in enumerate(self._teachers):
+            theirs = Seen(
+                logits=seen.logits,
+                pooled=teacher.features(batch, view) if self._pools else None,
+                maps=teacher.maps(batch, view, self._taps) if self._taps else (),
             )
-            for project, teacher in zip(self.projectors, self._teachers, strict=True)
-        ]  # fmt: skip
-        return torch.stack(each).mean()
+            for name, each in terms.items():
+                compare = self.projectors[f"{name}_{place}"]
+                if name == MFD:
+                    assert seen.pooled is not None
+                    assert theirs.pooled is not None
+                    own, classes = compare(seen.pooled.float()), seen.logits.shape[1]
+                    each.append(
+                        mfd(
+                            own, theirs.pooled, batch.labels, self._groups[batch.index],
+                            classes=classes, count=self._count,
+                        )
+                    )  # fmt: skip
+                else:
+                    each.append(compare(seen, theirs))
+        return {name: torch.stack(each).mean() for name, each in terms.items()}
 
-    def total(self, terms: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        """The scalar to go down: of means, or of one value an image."""
+    def total(
+        self,
+        terms: Mapping[str, Tensor],
+        batch: Batch,
+        *,
+        share: float = 1.0,
+        logits: Tensor | None = None,
+    ) -> Tensor:
+        """The scalar to go down: of means, or of one value an image. `share`: of the teachers' weight."""
         weights: Mapping[str, float | Tensor] = self._stage.loss_weights
         if self._trust is not None:
             trusted = self._trust[self._groups[batch.index]]
             weights = adaptive_weights(self._stage.loss_weights, trusted)
-        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum(dim=0)
+        on_logits = next((name for name in terms if name in LOSSES), None)
+        even: float | Tensor = 1.0
+        if self._gradients and on_logits and "ce" in terms and logits is not None:
+            even = self._gradients(terms["ce"], terms[on_logits], logits)
+        counts = {name: share * even if name in LOSSES else share for name in terms} | {"ce": 1.0}
+        parts = [weights[name] * counts[name] * term for name, term in terms.items()]
+        loss = sum(parts, start=torch.zeros((), device=self._device))
         if self._dro is not None:
             return self._dro(loss, self._groups[batch.index])
         return loss.mean()
 
+    def _names_on_features(self) -> list[str]:
+        return [n for n in self._stage.loss_weights if n in FEATURE_LOSSES or n == MFD]
 
-def _check_mitigation(stage: Stage) -> None:
-    """Stages come from files too."""
-    if stage.mitigation not in MITIGATIONS:
-        raise ConfigError(
-            f"{stage.name}: unknown mitigation '{stage.mitigation}'; known: {', '.join(MITIGATIONS)}"
+    def _make_projectors(self, student: nn.Module, train: Split) -> nn.ModuleDict:
+        """For each loss on features and each teacher what brings the student's to the teacher's, trained with the student.
+
+        For mfd a regressor is what its authors took for larger teachers ("Fair Feature Distillation Using Teacher
+        Models of Larger Architecture", Journal of KIISE 48, 2021).
+        """
+        made = nn.ModuleDict()
+        if not (self._taps or self._pools):
+            return made
+        student.to(self._device).eval()
+        two = Batch(
+            torch.stack([train.images[0], train.images[1]]).to(self._device),
+            train.labels[:2].to(self._device),
+            torch.arange(2),
         )
+        with torch.no_grad():
+            own = self.look(student, two)
+            for place, teacher in enumerate(self._teachers):
+                theirs = Seen(
+                    logits=own.logits,
+                    pooled=torch.empty(2, teacher.feature_count) if self._pools else None,
+                    maps=teacher.maps(two, 0, self._taps) if self._taps else (),
+                )
+                for name in self._names_on_features():
+                    if name == MFD:
+                        assert own.pooled is not None
+                        new = linear_projector(own.pooled.shape[1], teacher.feature_count)
+                    else:
+                        new = Comparison(FEATURE_LOSSES[name], own, theirs)
+                    made[f"{name}_{place}"] = new
+        return made
+
+
+def features_needed(stage: Stage) -> tuple[int, bool]:
+    """How many maps a stage compares of each image, and whether it does the pooled features."""
+    of = {FEATURE_LOSSES[name].of for name in stage.loss_weights if name in FEATURE_LOSSES}
+    return (stage.taps if "maps" in of else 0), "pooled" in of or MFD in stage.loss_weights
+
+
+def _check(stage: Stage) -> None:
+    """Stages come from files too."""
+
+    def refuse(message: str) -> None:
+        raise ConfigError(f"{stage.name}: {message}")
+
+    if stage.mitigation not in MITIGATIONS:
+        refuse(f"unknown mitigation '{stage.mitigation}'; known: {', '.join(MITIGATIONS)}")
+    if stage.balance not in BALANCES:
+        refuse(f"unknown balance '{stage.balance}'; known: {', '.join(BALANCES)}")
+    known = ("ce", MFD, *LOSSES, *FEATURE_LOSSES)
+    for name in stage.loss_weights:
+        if name not in known:
+            refuse(f"unknown loss '{name}'; known: {', '.join(known)}")
     if stage.mitigation in NEED_TEACHER and not stage.teachers:
-        raise ConfigError(
-            f"{stage.name}: mitigation {stage.mitigation} needs a teacher, and this stage learns from labels alone"
+        refuse(
+            f"mitigation {stage.mitigation} needs a teacher, and this stage learns from labels alone"
         )
     if (stage.mitigation == MFD) != (MFD in stage.loss_weights):
-        raise ConfigError(
-            f"{stage.name}: mitigation mfd and a weight of the loss mfd go together; give both or none"
+        refuse("mitigation mfd and a weight of the loss mfd go together; give both or none")
+    if stage.teacher_until < 1 and "ce" not in stage.loss_weights:
+        refuse(
+            f"teacher_until {stage.teacher_until:g} leaves nothing to learn from after that; "
+            "give the loss ce a weight"
         )
-
-
-def _make_projectors(
-    student: nn.Module,
-    teachers: Sequence[TeacherLogits],
-    train: Split,
-    inputs: InputFormat,
-    device: torch.device,
-) -> nn.ModuleList:
-    """From the student's features to each teacher's: linear where they differ in number, trained with the student.
-
-    Features of other dimensions have no distance; a regressor is what the authors of MFD took for larger teachers
-    ("Fair Feature Distillation Using Teacher Models of Larger Architecture", Journal of KIISE 48, 2021).
-    """
-    own = count_features(student, train, inputs=inputs, device=device)
-    return nn.ModuleList(
-        nn.Identity() if t.feature_count == own else nn.Linear(own, t.feature_count)
-        for t in teachers
-    ).to(device)
+    mixes = stage.training.mixup or stage.training.cutmix
+    if mixes and stage.mitigation != NONE:
+        refuse(f"mixed images have no one group; leave out mixup and cutmix, or {stage.mitigation}")
+    if mixes and {*stage.loss_weights} & {*NEED_HARD_LABELS}:
+        refuse("dkd needs one label an image; leave out mixup and cutmix, or take another loss")
 
 
 @torch.inference_mode()
@@ -210,4 +297,6 @@ def count_features(
     """How many features a model has before its classifier. Leaves it in eval mode."""
     model.eval()
     pixels = split.images[0].unsqueeze(0).to(device)
-    return int(features_and_logits(model, inputs.prepare(pixels))[0].shape[1])
+    pooled = look_inside(model, inputs.prepare(pixels), pooled=True).pooled
+    assert pooled is not None
+    return int(pooled.shape[1])

@@ -48,6 +48,10 @@ class Training:
         None  # epochs without a better val accuracy before a stage stops; None: never
     )
     precision: str = "auto"  # auto (bf16 autocast on a GPU that has it), fp32 or bf16
+    mixup: float = 0.0  # alpha of the Beta that pairs of images are mixed by; 0: none
+    cutmix: float = 0.0  # likewise, of the share of an image that is another's
+    ema: float = 0.0  # decay of the moving average of weights that is kept in their place; 0: none
+    clip_norm: float = 0.0  # the most that the gradient's norm may be; 0: any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +66,29 @@ class Stage:
     training: Training
     start_from: str | None = None  # the earlier stage whose weights this one continues
     mitigation: str = "none"  # what it does for groups: one of autokd.mitigation.MITIGATIONS
+    # loss name -> its own keywords, such as DKD's alpha and beta; what is not here is as by default
+    loss_arguments: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    taps: int = 1  # feature maps that a loss on features compares, from the last one back
+    balance: str = "fixed"  # labels against teachers: one of autokd.balance.BALANCES
+    teacher_warmup: float = 0.0  # share of the training over which the teachers' losses come in
+    teacher_until: float = 1.0  # share of it after which labels alone remain
 
     def identity(self) -> dict[str, Any]:
-        """What it is told apart by. A mitigation only where there is one: what was known before there
-        was the choice is found again under its old hash."""
+        """What it is told apart by. Of what later versions brought only what is in use: what was known before
+        there was the choice is found again under its old hash."""
         record = asdict(self)
-        if self.mitigation == "none":
-            del record["mitigation"]
+        for part, added in ((record, _ADDED_TO_STAGES), (record["training"], _ADDED_TO_TRAINING)):
+            for name, unused in added.items():
+                if part[name] == unused:
+                    del part[name]
         return record
+
+
+_ADDED_TO_STAGES: Mapping[str, Any] = {
+    "mitigation": "none", "loss_arguments": {}, "taps": 1, "balance": "fixed", "teacher_warmup": 0.0,
+    "teacher_until": 1.0,
+}  # fmt: skip
+_ADDED_TO_TRAINING = {"mixup": 0.0, "cutmix": 0.0, "ema": 0.0, "clip_norm": 0.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

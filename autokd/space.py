@@ -16,12 +16,14 @@ from optuna.distributions import (
 )
 from timm.optim import list_optimizers  # type: ignore[attr-defined]
 
+from autokd.balance import BALANCES
 from autokd.config import Config
 from autokd.data.augment import AUGMENTATIONS
 from autokd.errors import ConfigError, nearest_name
-from autokd.losses import LOSSES
+from autokd.feature_losses import FEATURE_LOSSES
+from autokd.losses import ARGUMENTS, LOSSES, NEED_HARD_LABELS, NEED_THREE_CLASSES
 from autokd.mitigation import BALANCED_SAMPLING, GROUP_DRO, MFD, MITIGATIONS, NONE
-from autokd.parameters import Parameter, Range
+from autokd.parameters import Parameter, Range, Section
 from autokd.records import TEACHER, Candidate, Stage, StudentSpec, Training
 from autokd.students import FAMILIES, expand_model_names
 
@@ -36,8 +38,8 @@ NO_LOSS = "none"  # the value of distill.loss for a student that learns from lab
 class Space:
     """What a search may choose. Refuses what makes no sense when it is made, before the first trial."""
 
-    def __init__(self, config: Config, *, image_size: int) -> None:
-        """`image_size` is the data's, for students whose own is not set."""
+    def __init__(self, config: Config, *, image_size: int, classes: int | None = None) -> None:
+        """`image_size` is the data's, for students whose own is not set; so are `classes`, of which some losses need three."""
         self._config = config
         try:
             self.models = expand_model_names(_values(config.students.model))
@@ -46,7 +48,12 @@ class Space:
         self._image_size: Parameter = config.students.image_size or image_size
         self._families = _family_parameters(config, self.models)
         _check_names("distill.loss", _values(config.distill.loss), [*LOSSES, NO_LOSS])
+        _check_names(
+            "distill.feature_loss", _values(config.distill.feature_loss), [*FEATURE_LOSSES, NONE]
+        )
+        _check_names("distill.balance", _values(config.distill.balance), BALANCES)
         _check_names("distill.mitigation", _values(config.distill.mitigation), MITIGATIONS)
+        _check_losses(config, classes)
         if {*_values(config.distill.loss)} == {NO_LOSS} and config.distill.mitigation != NONE:
             raise ConfigError(
                 f"distill.mitigation: only students with a teacher have one, and distill.loss is {NO_LOSS}; "
@@ -75,6 +82,7 @@ class Space:
         count = 0 if loss == NO_LOSS else self._pick("schedule.assistants", suggest)
         specs = choose_assistants(student, count) if count and choose_assistants else ()
         mitigation = NONE if loss == NO_LOSS else self._pick("distill.mitigation", suggest)
+        training = replace(training, **self._sample_mixing(loss, mitigation, suggest))
         stages = self._assistant_stages(specs, mitigation)
         teacher = stages[-1].name if stages else TEACHER
         stages.append(
@@ -136,9 +144,7 @@ class Space:
             parameters |= {f"students.{family}.{key}": value for key, value in own.items()}
         for section in ("distill", "schedule", "train"):
             values = getattr(config, section)
-            parameters |= {
-                f"{section}.{key}": getattr(values, key) for key in type(values).model_fields
-            }
+            parameters |= _flat(section, values)
         return parameters
 
     def _pick(self, name: str, suggest: Suggest) -> Any:
@@ -159,6 +165,8 @@ class Space:
             "drop_rate",
             "drop_path_rate",
             "augmentation",
+            "ema",
+            "clip_norm",
         )
         return Training(
             epochs=epochs,
@@ -167,6 +175,12 @@ class Space:
             **{key: self._pick(f"train.{key}", suggest) for key in searched},
         )
 
+    def _sample_mixing(self, loss: str, mitigation: str, suggest: Suggest) -> dict[str, Any]:
+        """A mixed image has no single label and no single group."""
+        if loss in NEED_HARD_LABELS or mitigation != NONE:
+            return {}
+        return {key: self._pick(f"train.{key}", suggest) for key in ("mixup", "cutmix")}
+
     def _sample_loss(self, loss: str, mitigation: str, suggest: Suggest) -> dict[str, Any]:
         if loss == NO_LOSS:
             return {"loss_weights": {"ce": 1.0}, "temperature": 1.0}
@@ -174,9 +188,22 @@ class Space:
         weights = {"ce": label_weight, loss: self._pick("distill.weight", suggest)}
         if mitigation == MFD:
             weights[MFD] = self._pick("distill.mfd_weight", suggest)
+        temperature = self._pick("distill.temperature", suggest)
+        own = {key: self._pick(f"distill.{loss}.{key}", suggest) for key in ARGUMENTS.get(loss, ())}
+        taps = 1
+        if (feature := self._pick("distill.feature_loss", suggest)) != NONE:
+            usual = FEATURE_LOSSES[feature].weight
+            weights[feature] = usual * self._pick("distill.feature_weight", suggest)
+            if FEATURE_LOSSES[feature].of == "maps":
+                taps = self._pick("distill.taps", suggest)
         return {
             "loss_weights": {name: weight for name, weight in weights.items() if weight > 0},
-            "temperature": self._pick("distill.temperature", suggest),
+            "temperature": temperature,
+            "loss_arguments": {loss: own} if own else {},
+            "taps": taps,
+            "balance": self._pick("distill.balance", suggest),
+            "teacher_warmup": self._pick("distill.warmup", suggest),
+            "teacher_until": self._pick("distill.until", suggest),
         }
 
     def _assistant_stages(self, specs: Sequence[StudentSpec], mitigation: str) -> list[Stage]:
@@ -195,7 +222,10 @@ class Space:
                     name=f"assistant_{i}",
                     student=spec,
                     teachers=(stages[-1].name if stages else TEACHER,),
-                    training=self._sample_training(centre, epochs=epochs),
+                    training=replace(
+                        self._sample_training(centre, epochs=epochs),
+                        **self._sample_mixing(loss, mitigation, centre),
+                    ),
                     mitigation=mitigation,
                     **self._sample_loss(loss, mitigation, centre),
                 )
@@ -268,9 +298,49 @@ def _family_parameters(config: Config, models: Sequence[str]) -> dict[str, Mappi
     }
 
 
+def _check_losses(config: Config, classes: int | None) -> None:
+    """What some losses need, and what a schedule must not leave out."""
+    distill, train = config.distill, config.train
+    losses = _values(distill.loss)
+    if classes is not None and classes < 3 and (few := {*losses} & {*NEED_THREE_CLASSES}):
+        raise ConfigError(
+            f"distill.loss: {', '.join(sorted(few))} need three classes or more, and the data has {classes}; "
+            "take kd or dist"
+        )
+    mixing = [name for name in ("mixup", "cutmix") if _highest(getattr(train, name)) > 0]
+    if mixing and {*losses} <= {*NEED_HARD_LABELS}:
+        raise ConfigError(
+            f"train.{mixing[0]}: {', '.join(losses)} needs one label an image, which mixed images have not; "
+            "set it to 0, or add another distill.loss"
+        )
+    if _lowest(distill.until) < 1 and _lowest(distill.label_weight) == 0:
+        raise ConfigError(
+            "distill.until: nothing is left to learn from after the teacher where distill.label_weight is 0; "
+            "set until to 1, or label_weight above 0"
+        )
+
+
+def _flat(path: str, values: Section) -> dict[str, Parameter]:
+    """Parameters of a section and of the sections in it by their paths."""
+    found: dict[str, Parameter] = {}
+    for key in type(values).model_fields:
+        value = getattr(values, key)
+        found |= _flat(f"{path}.{key}", value) if _is_section(value) else {f"{path}.{key}": value}
+    return found
+
+
+def _is_section(value: Any) -> bool:
+    return isinstance(value, Section) and not isinstance(value, Range)
+
+
 def _highest(parameter: Any) -> Any:
     values = (parameter.high,) if isinstance(parameter, Range) else parameter
     return max(values) if isinstance(values, tuple) else values
+
+
+def _lowest(parameter: Any) -> Any:
+    values = (parameter.low,) if isinstance(parameter, Range) else parameter
+    return min(values) if isinstance(values, tuple) else values
 
 
 def _values(parameter: str | tuple[str, ...]) -> tuple[str, ...]:

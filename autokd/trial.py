@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autokd.answers import Teacher, answers_for
 from autokd.auditing import audit_student
 from autokd.checkpoint import CHECKPOINT, read_checkpoint
 from autokd.distill import BEST, TeacherLogits, predict, score, train_stage
@@ -30,7 +31,7 @@ from autokd.records import (
 )
 from autokd.stopwatch import Stopwatch
 from autokd.task import Task
-from autokd.teachers import CachedLogits, Teacher, create, train_once
+from autokd.teachers import create, train_once
 from autokd.weights import hash_file, load_weights
 
 AUDIT = "audit"  # the folder of the report on val; test_audit: on test
@@ -250,7 +251,8 @@ def _find_or_train_assistant(stage: Stage, teachers: dict[str, Teacher], task: T
 def _logits(stage: Stage, teachers: dict[str, Teacher], task: Task) -> list[TeacherLogits]:
     views = task.data.views(stage.training.augmentation, cache=task.cache)
     return [
-        CachedLogits(
+        answers_for(
+            stage,
             teachers[name],
             views,
             task.cache / "logits",

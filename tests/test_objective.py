@@ -18,7 +18,7 @@ from autokd.errors import ConfigError
 from autokd.losses import cross_entropy, kd
 from autokd.mitigation import MITIGATIONS, adaptive_weights
 from autokd.objective import Objective, count_features
-from autokd.students import InputFormat, features_and_logits
+from autokd.students import InputFormat, look_inside
 from autokd.teachers import CachedLogits, build_student, train_once
 
 PLAIN = make_data()
@@ -183,8 +183,7 @@ def test_features_of_another_number_are_projected_and_equal_ones_are_not(tmp_pat
 def test_the_gradient_of_mfd_reaches_student_and_projector(tmp_path):
     objective, student = make_objective(mitigated("mfd")), fresh_student()
     batch, *_ = some_batch()
-    logits, features = objective.forward(student, INPUTS.prepare(batch.pixels))
-    objective.match(features, batch, 0, classes=logits.shape[1]).backward()
+    objective.match(objective.look(student, batch), batch, 0)["mfd"].backward()
     assert all(p.grad.abs().sum() > 0 for p in objective.parameters)
     assert student.conv1[0].weight.grad.abs().sum() > 0
     assert student.get_classifier().weight.grad is None
@@ -194,7 +193,7 @@ def test_cached_features_and_val_logits_are_the_live_ones(tmp_path):
     teacher, answers = make_teacher(GROUPED), cached(tmp_path)
     batch, *_ = some_batch()
     with torch.inference_mode():
-        features, _ = features_and_logits(teacher.model, INPUTS.prepare(batch.pixels))
+        features = look_inside(teacher.model, INPUTS.prepare(batch.pixels), pooled=True).pooled
         logits = teacher.model(INPUTS.prepare(GROUPED.val.images.pixels))
     assert answers.feature_count == features.shape[1]
     torch.testing.assert_close(answers.features(batch, 0), features, rtol=1e-3, atol=1e-3)
@@ -266,7 +265,7 @@ def test_a_stage_that_makes_no_sense_is_refused(wanted, message):
 
 def test_a_model_that_gives_no_features_is_refused():
     with pytest.raises(ConfigError, match=r"^Linear gives no features before its classifier"):
-        features_and_logits(torch.nn.Linear(2, 2), torch.zeros(1, 2))
+        look_inside(torch.nn.Linear(2, 2), torch.zeros(1, 2), pooled=True)
 
 
 def test_labels_alone_may_be_balanced_or_robust(tmp_path):

@@ -53,7 +53,7 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
     chosen = choose_device(device)
     data = load_data(config.data, seed=config.seed, cache=cache)
     check_audit(config.audit.to_policy(seed=config.seed), data)
-    space = Space(config, image_size=data.info.image_size)
+    space = Space(config, image_size=data.info.image_size, classes=len(data.info.class_names))
     costs = StudentCosts(data, weight_dtype=config.budget.weights, rates=space.drop_rates)
     found = survey(space, costs, budget=config.budget.to_budget(), seed=config.seed)
     typical = found.feasible[len(found.feasible) // 2]

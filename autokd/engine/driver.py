@@ -43,7 +43,7 @@ class Driver:
     observe: Callable[[Progress], None]
     watch: Stopwatch = field(init=False)  # over all runs that came to their end
     _busy: set[int] = field(default_factory=set)
-    _latest: TrialResult | None = None
+    _untold: list[TrialResult] = field(default_factory=list)  # recorded, and nobody has heard of it
 
     def __post_init__(self) -> None:
         self._start = time.monotonic()
@@ -58,10 +58,13 @@ class Driver:
         """Train until it is time to stop; why it stopped."""
         self.observe(self.progress())
         while True:
-            with self.watch("ask"):
-                while executor.has_room and (entry := self._next()):
-                    self._busy.add(entry.number)
-                    executor.submit(self._work(entry))
+            try:
+                with self.watch("ask"):
+                    while executor.has_room and (entry := self._next()):
+                        self._busy.add(entry.number)
+                        executor.submit(self._work(entry))
+            finally:
+                self._tell()  # now that no worker waits for it
             if not self._busy:
                 return self._limit() or self._enough() or "nothing left to train"
             with self.watch("wait"):
@@ -72,10 +75,11 @@ class Driver:
             if result is not None:
                 self._record(result)
 
-    def progress(self) -> Progress:
+    def progress(self, latest: TrialResult | None = None) -> Progress:
+        """`latest`: what has just come of a trial."""
         return Progress(
             results=tuple(self.ledger.results),
-            latest=self._latest,
+            latest=latest,
             running=tuple(self._running(self.ledger.entries[n]) for n in sorted(self._busy)),
             front=self._front,
             hypervolume=search_hypervolume(self._front, self.proposer.scale),
@@ -158,14 +162,18 @@ class Driver:
         self.ledger.clock = self._clock_before + time.monotonic() - self._start
         with self.watch("record"):
             self.ledger.record(result)
-        self._latest = result
+        self._untold.append(result)
         if result.state == "complete":  # what the front beats, it beats for ever
             rivals = sorted((*self._front, result), key=lambda each: each.number)
             self._front = find_front(rivals, self.proposer.scale.objectives)
-        with self.watch("log"):
-            self.mirror(result)
-        with self.watch("show"):
-            self.observe(self.progress())
+
+    def _tell(self) -> None:
+        while self._untold:
+            result = self._untold.pop(0)
+            with self.watch("log"):
+                self.mirror(result)
+            with self.watch("show"):
+                self.observe(self.progress(result))
 
     def _bury(self, number: int) -> TrialResult | None:
         """A worker died with this trial, which is tried again from its last pause unless that has happened too often."""

@@ -2,14 +2,16 @@
 
 from autokd.students.create import create_student, expand_model_names
 from autokd.students.families import FAMILIES, Family
-from autokd.students.features import features_and_logits
+from autokd.students.features import DEPTHS, Seen, look_inside
 from autokd.students.inputs import InputFormat
 
 __all__ = [
+    "DEPTHS",
     "FAMILIES",
     "Family",
     "InputFormat",
+    "Seen",
     "create_student",
     "expand_model_names",
-    "features_and_logits",
+    "look_inside",
 ]

@@ -51,6 +51,7 @@ def _resnet(
         model.conv1[0].stride = (1, 1)
     if stages == 3:  # the form of the paper's CIFAR nets; timm's forward always calls layer4
         model.layer4 = nn.Identity()
+        model.feature_info = model.feature_info[:-1]
         model.num_features = width * 4
         model.reset_classifier(model.num_classes)
     return cast(nn.Module, model)
