@@ -133,6 +133,14 @@ class Space:
             for name in ("train.epochs", "schedule.finetune_epochs")
         )
 
+    @property
+    def may_ask_live(self) -> bool:
+        """Whether some candidates need their teacher at every step: for maps, or for mixed images."""
+        losses = {*_values(self._config.distill.feature_loss)} - {NONE}
+        mixed = any(_highest(self._parameters[f"train.{key}"]) > 0 for key in ("mixup", "cutmix"))
+        taught = {*_values(self._config.distill.loss)} != {NO_LOSS}
+        return taught and (mixed or any(FEATURE_LOSSES[name].of == "maps" for name in losses))
+
     def _collect_parameters(self) -> dict[str, Parameter]:
         """Every parameter of the space under its path in the search file."""
         config = self._config

@@ -13,8 +13,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from autokd.config import parse_config
 from autokd.engine.proposer import suggest_from
 from autokd.errors import ConfigError
+from autokd.feature_losses import FEATURE_LOSSES
 from autokd.parameters import Range
-from autokd.records import TEACHER, StudentSpec
+from autokd.records import TEACHER, Candidate, StudentSpec
 from autokd.space import Space, centre, to_distribution
 
 RICH = {
@@ -366,3 +367,109 @@ def test_every_model_at_every_size_is_listed_for_a_trial_build():
     assert len(choices) == len(pairs) == 6
     ends = make_space(students__image_size={"low": 8, "high": 32}).buildable_choices()
     assert {c["students.image_size"] for c in ends} == {8, 32}
+
+
+MENU = {
+    "distill__loss": ["none", "kd", "dkd", "dist", "lskd"],
+    "distill__label_weight": 0.5,
+    "distill__dkd": {"alpha": [1.0, 2.0], "beta": {"low": 0.5, "high": 10, "log": True}},
+    "distill__dist": {"beta": 1, "gamma": [1, 2]},
+    "distill__feature_loss": ["none", "hint", "at", "sp", "rkd", "pooled"],
+    "distill__feature_weight": {"low": 0.1, "high": 10, "log": True},
+    "distill__taps": [1, 2],
+    "distill__balance": ["fixed", "linear", "cosine", "gradient"],
+    "distill__warmup": [0.0, 0.2],
+    "distill__until": [0.6, 1.0],
+    "train__mixup": [0.0, 0.2],
+    "train__cutmix": [0.0, 1.0],
+    "train__ema": [0.0, 0.99],
+    "train__clip_norm": [0.0, 1.0],
+}
+
+
+@given(seeds)
+@settings(deadline=None, max_examples=100)
+def test_of_the_whole_menu_a_candidate_is_asked_only_for_what_it_has(seed):
+    candidate, trial = sample(make_space(**MENU), seed)
+    stage = next(stage for stage in candidate.stages if stage.name == "student")
+    asked, loss = trial.params, trial.params["distill.loss"]
+    assert ("distill.dkd.beta" in asked) == (loss == "dkd")
+    assert ("distill.dist.gamma" in asked) == (loss == "dist")
+    assert ("train.mixup" in asked) == (loss != "dkd")
+    if loss == "none":
+        assert set(stage.loss_weights) == {"ce"}
+        return
+    feature = asked["distill.feature_loss"]
+    assert set(stage.loss_weights) == {"ce", loss} | ({feature} - {"none"})
+    assert ("distill.taps" in asked) == (feature in ("hint", "at", "sp"))
+    if feature != "none":
+        usual = FEATURE_LOSSES[feature].weight
+        assert stage.loss_weights[feature] == usual * asked["distill.feature_weight"]
+    if loss == "dkd":
+        arguments = {"alpha": asked["distill.dkd.alpha"], "beta": asked["distill.dkd.beta"]}
+        assert stage.loss_arguments == {"dkd": arguments}
+        assert not stage.training.mixup
+    assert stage.balance == asked["distill.balance"]
+    assert (stage.teacher_warmup, stage.teacher_until) == (
+        asked["distill.warmup"],
+        asked["distill.until"],
+    )
+    assert (stage.training.ema, stage.training.clip_norm) == (
+        asked["train.ema"],
+        asked["train.clip_norm"],
+    )
+    assert Candidate.from_params(candidate.to_params()) == candidate
+
+
+def test_mixed_images_have_no_group_that_a_mitigation_could_weigh():
+    space = make_space(train__mixup=0.2, distill__loss="kd", distill__mitigation="group_dro")
+    assert space.sample(centre).stages[0].training.mixup == 0
+    assert make_space(train__mixup=0.2).sample(centre).stages[0].training.mixup == 0.2
+
+
+@pytest.mark.parametrize(
+    ("changes", "live"),
+    [
+        ({}, False),
+        ({"train__mixup": [0.0, 0.2]}, True),
+        ({"distill__feature_loss": ["none", "hint"]}, True),
+        ({"distill__feature_loss": "rkd"}, False),
+        ({"distill__loss": "none", "train__mixup": 0.2}, False),
+    ],
+)
+def test_a_space_knows_whether_some_candidate_asks_its_teacher_live(changes, live):
+    assert make_space(**changes).may_ask_live == live
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"distill__feature_loss": "hints"},
+            r"^distill\.feature_loss: unknown 'hints'; known: hint, at, .* Did you mean 'hint'\?$",
+        ),
+        (
+            {"distill__balance": "liner"},
+            r"^distill\.balance: unknown 'liner'; known: fixed, .* Did you mean 'linear'\?$",
+        ),
+        (
+            {"distill__loss": "dkd", "train__cutmix": 1.0},
+            r"^train\.cutmix: dkd needs one label an image, .*; set it to 0, or add another",
+        ),
+        (
+            {"distill__until": [0.5, 1.0]},
+            r"^distill\.until: nothing is left to learn from after the teacher where distill\.label",
+        ),
+    ],
+)
+def test_what_a_menu_can_not_combine_is_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        make_space(**changes)
+
+
+def test_two_classes_are_refused_where_a_loss_needs_three():
+    record = RICH | {"distill": {"loss": ["kd", "dkd", "lskd"]}}
+    config = parse_config(record, source="mine.yaml")
+    with pytest.raises(ConfigError, match=r"^distill\.loss: dkd, lskd need three classes or more"):
+        Space(config, image_size=8, classes=2)
+    Space(config, image_size=8, classes=3)

@@ -39,9 +39,10 @@ def print_check(file: Path, check: Check) -> None:
         table.add_row(model, str(len(group)), str(fit) if fit else "[red]none[/red]", *ranges)
     out.print(table)
     search = check.config.search
-    most = search.trials * check.trial_seconds / search.workers
     controls = min(1.0, CONTROLS / search.trials)  # trained to their end
-    least = most * (controls + (1 - controls) * check.least_share)
+    in_turn = search.trials / search.workers
+    least = in_turn * check.trial_seconds * (controls + (1 - controls) * check.least_share)
+    most = in_turn * (check.trial_seconds + (check.live_seconds or 0.0))
     once = check.teacher_seconds or 0.0
     teacher = (
         f"training the teacher about {format_seconds(check.teacher_seconds)} (once), "
@@ -52,6 +53,11 @@ def print_check(file: Path, check: Check) -> None:
         f"On this machine ({check.device}): {teacher}a trial about {format_seconds(check.trial_seconds)} "
         f"({check.typical.spec.describe()}), {search.trials} trials {_between(once + least, once + most)}."
     )
+    if check.live_seconds is not None:
+        out.print(
+            "Trials that mix images (mixup, cutmix) or compare maps (hint, at, sp) ask the teacher at every step: "
+            f"such a trial takes about {format_seconds(check.live_seconds)} more."
+        )
 
 
 def _between(least: float, most: float) -> str:

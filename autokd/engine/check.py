@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -35,6 +35,8 @@ class Check:
     survey: Survey
     typical: Sampled  # the student of median MACs within budget
     trial_seconds: float  # to train it at the centre of the space, on this machine
+    # to ask the teacher for all that such a trial shows it, on top; None: no trial asks it live
+    live_seconds: float | None
     teacher_seconds: float | None  # None: there is nothing to train
     least_share: float  # of trials' epochs that the strategy trains, at least
     device: str
@@ -67,6 +69,13 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
         inputs = InputFormat(image_size=stage.student.image_size, mean=data.mean, std=data.std)
         return images * _seconds_per_image(model, stage, inputs, data.info, chosen)
 
+    def live_seconds() -> float:
+        model = build_student(teacher_stage.student, data).eval().requires_grad_(False)
+        asked = replace(candidate.stages[-1], student=teacher_stage.student)
+        inputs = InputFormat(image_size=asked.student.image_size, mean=data.mean, std=data.std)
+        images = len(data.train) * candidate.epochs
+        return images * _seconds_per_image(model, asked, inputs, data.info, chosen)
+
     return Check(
         config=config,
         data=data.info,
@@ -74,6 +83,7 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
         survey=found,
         typical=typical,
         trial_seconds=sum(seconds(stage) for stage in candidate.stages),
+        live_seconds=live_seconds() if space.may_ask_live else None,
         teacher_seconds=seconds(teacher_stage) if config.teacher.train else None,
         least_share=least_share(config.search, epochs=space.most_epochs),
         device=str(chosen),
@@ -83,18 +93,24 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
 def _seconds_per_image(
     model: torch.nn.Module, stage: Stage, inputs: InputFormat, data: DataInfo, device: torch.device
 ) -> float:
-    """Of a training step on noise, with the teacher's logits at hand: they are cached after the first trial."""
+    """Of a step on noise, with the teacher's logits at hand: they are cached after the first trial.
+
+    Of training, or of a forward pass alone where nothing in the model is trained.
+    """
     count = stage.training.batch_size
     shape = (count, data.channels, data.image_size, data.image_size)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
     labels = torch.randint(0, len(data.class_names), (count,), device=device)
     teachers = [torch.randn(count, len(data.class_names), device=device) for _ in stage.teachers]
-    model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.train(any(parameter.requires_grad for parameter in model.parameters()))
     for step in range(STEPS + 1):
         if step == 1:
             start = time.perf_counter()
         terms = loss_terms(stage, model(inputs.prepare(pixels)), teachers, labels)
-        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        total = torch.stack(list(terms.values())).sum()
+        if total.requires_grad:
+            total.backward()  # type: ignore[no-untyped-call]
         if device.type == "cuda":
             torch.cuda.synchronize(device)
     return (time.perf_counter() - start) / (STEPS * count)

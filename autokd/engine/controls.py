@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from autokd.balance import FIXED
 from autokd.engine.ledger import Proposal
 from autokd.engine.survey import Sampled, Survey
 from autokd.mitigation import NONE
@@ -15,20 +16,20 @@ from autokd.space import Space, centre
 NO_DISTILLATION = "no distillation"
 PLAIN_KD = "plain KD"
 
+_NOTHING_ELSE = {
+    "mitigation": NONE,
+    "loss_arguments": {},
+    "taps": 1,
+    "balance": FIXED,
+    "teacher_warmup": 0.0,
+    "teacher_until": 1.0,
+}
 # Hinton et al. 2015 at the weights that CIFAR work has used since (Tian et al. 2020).
 LOSSES: Mapping[str, Mapping[str, Any]] = {
-    NO_DISTILLATION: {
-        "teachers": (),
-        "loss_weights": {"ce": 1.0},
-        "temperature": 1.0,
-        "mitigation": NONE,
-    },
-    PLAIN_KD: {
-        "teachers": (TEACHER,),
-        "loss_weights": {"ce": 0.1, "kd": 0.9},
-        "temperature": 4.0,
-        "mitigation": NONE,
-    },
+    NO_DISTILLATION: _NOTHING_ELSE
+    | {"teachers": (), "loss_weights": {"ce": 1.0}, "temperature": 1.0},
+    PLAIN_KD: _NOTHING_ELSE
+    | {"teachers": (TEACHER,), "loss_weights": {"ce": 0.1, "kd": 0.9}, "temperature": 4.0},
 }
 
 
