@@ -94,6 +94,7 @@ def test_lazily_read_batches_are_those_of_memory_and_move_no_generator(lazy, tmp
     assert torch.equal(torch.cat([batch.pixels for batch in batches]), expected)
 
 
+@pytest.mark.slow
 def test_loader_processes_give_the_same_batches_and_name_an_image_that_breaks(lazy, tmp_path):
     views = lazy.views("light", cache=tmp_path / "cache")
     here = list(view_batches(views, view=0, batch_size=4, device="cpu", processes=0))

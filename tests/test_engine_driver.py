@@ -30,6 +30,8 @@ from autokd.records import TrialResult
 from autokd.tracking.read import read_study
 from autokd.tracking.store import open_store
 
+pytestmark = pytest.mark.slow
+
 CONFIG = parse_config(
     {
         "name": "tiny",

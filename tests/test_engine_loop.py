@@ -11,6 +11,8 @@ from autokd.engine.progress import search_hypervolume
 from autokd.engine.strategies import SETTLED
 from autokd.records import Budget
 
+pytestmark = pytest.mark.slow
+
 
 def open_ledger(path="") -> Ledger:
     return Ledger(f"sqlite:///{path}", "made-up")

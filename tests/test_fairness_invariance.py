@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from autokd.fairness.audit import audit
 from autokd.records import AuditPolicy
 
+pytestmark = pytest.mark.slow
+
 POLICY = AuditPolicy(resamples=200)
 # These name one of several groups that tie, rows by position, or the content itself.
 NAMES = {"min_group", "max_group", "worst_label_group", "row", "hashes", "why", "summary", "limits"}

@@ -20,6 +20,8 @@ from autokd.fairness.markdown import audit_markdown, escape
 from autokd.fairness.page import audit_html
 from autokd.records import AuditPolicy
 
+pytestmark = pytest.mark.slow
+
 DATA = pd.read_csv(Path(__file__).parent / "fairness_reference" / "data.csv")
 LABELS = DATA["y"].to_numpy()
 NAMES = ["ok", "dent", "scratch"]

@@ -29,6 +29,8 @@ from autokd.engine.status import Board
 from autokd.errors import ConfigError
 from autokd.records import Cost
 
+pytestmark = pytest.mark.slow
+
 RATE, DEPTH = "train.learning_rate", "students.resnet.depth"
 FIXED = Cost(macs=1_000_000, params=1, size_bytes=1)
 

@@ -22,7 +22,7 @@ from autokd.shared import NOWHERE, Shared
 from autokd.students import InputFormat
 from autokd.teachers import CachedLogits, train_once
 
-pytestmark = pytest.mark.usefixtures("quick_latency")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_latency")]
 DATA = make_data()
 PARTS = (1, 3, None)  # pauses of a trial
 
