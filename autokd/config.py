@@ -245,6 +245,7 @@ class SearchConfig(Section):
     ray_address: str | None = None  # "auto" or HOST:PORT; None: one that is started here
     gpus_per_trial: Annotated[float, Field(ge=0)] = 0.0  # ray: 0.5 shares a GPU between two
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0  # ray
+    cache_limit: Bytes = 50e9  # of views and logits kept in .autokd, when a search begins
     shared: str | None = None  # URL for workers that don't see the driver's folder: s3://…
     strategy: Literal["halving", "full", "random", "one-epoch"] = "halving"
     reduction: Annotated[float, Field(gt=1)] = 3.0  # halving: one in so many goes on at each rung

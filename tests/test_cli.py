@@ -30,7 +30,9 @@ from autokd.config import parse_config
 from autokd.space import Space
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("search", "status", "front", "audit", "check", "run", "measure", "schema", "ui")
+COMMANDS = (
+    *("search", "status", "front", "audit", "check", "run", "measure", "cache", "schema", "ui"),
+)
 
 
 @dataclass(frozen=True)

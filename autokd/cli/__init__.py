@@ -27,6 +27,7 @@ COMMANDS: Mapping[Callable[..., None], str] = {  # each with an example of its u
     search.run: "autokd run 3",
     audit.audit: "autokd audit --predictions student.csv --teacher teacher.csv --metadata people.csv",
     measure.measure: "autokd measure mobilenetv3_small_100 --image-size 224",
+    measure.cache: "autokd cache --clear logits",
     measure.schema: "autokd schema > autokd.schema.json",
     look.ui: "autokd ui --port 5001",
 }

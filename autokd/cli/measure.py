@@ -1,8 +1,9 @@
-"""What needs no search: the cost of a model, the schema of search files."""
+"""What needs no search: the cost of a model, what is kept on disk, the schema of search files."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,6 +31,26 @@ def measure(
         print(json.dumps(asdict(cost), indent=1))
     else:
         print_cost(model, image_size, cost)
+
+
+def cache(
+    clear: Annotated[
+        list[str] | None,
+        typer.Option(help="Remove all of a kind (views, logits, …), or all. May be repeated."),
+    ] = None,
+) -> None:
+    """What searches keep in .autokd to use again, and how to be rid of it. Results are not touched."""
+    from autokd.console.kept import print_cleared, print_kept
+    from autokd.engine.place import CACHE
+    from autokd.kept import KINDS, list_kept
+    from autokd.kept import clear as clear_kinds
+
+    folder = Path.cwd() / CACHE
+    if clear:
+        kinds = [*KINDS] if "all" in clear else clear
+        print_cleared(kinds, clear_kinds(folder, kinds))
+    else:
+        print_kept(folder, list_kept(folder))
 
 
 def schema() -> None:

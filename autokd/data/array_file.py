@@ -47,6 +47,7 @@ def array_file(
                 if path.exists():
                     log.warning("%s is %s; it is made again", path, problem)
                 _write(path, shape, dtype, make())
+            path.touch()  # what is used is not what a limit on the folder takes first
     except OSError as error:
         raise StorageError(f"{path}: can't be written: {error.strerror or error}") from None
     return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))

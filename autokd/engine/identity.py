@@ -13,7 +13,16 @@ from autokd.errors import ConfigError
 # What may differ when a search goes on.
 UNIMPORTANT = {
     "search": (
-        *("trials", "time", "epochs", "patience", "workers", "final_seeds", "shared"),
+        *(
+            "trials",
+            "time",
+            "epochs",
+            "patience",
+            "workers",
+            "final_seeds",
+            "shared",
+            "cache_limit",
+        ),
         *("executor", "ray_address", "gpus_per_trial", "cpus_per_trial"),
     ),
     "data": ("root", "loader_processes"),  # the images themselves have a hash

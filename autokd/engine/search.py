@@ -36,6 +36,7 @@ from autokd.engine.strategies import make_strategy
 from autokd.engine.survey import Survey, survey
 from autokd.engine.versions import git_commit, versions
 from autokd.errors import AuditError, ConfigError, storage_errors
+from autokd.kept import evict
 from autokd.records import Candidate, SearchInfo, TrialResult, content_hash
 from autokd.shared import Shared
 from autokd.space import Space, Suggest
@@ -69,6 +70,7 @@ def run_search(
     """
     cache = directory / CACHE
     make_writable(cache)
+    evict(cache, config.search.cache_limit)
     choose_device(device)
     shared = Shared(config.search.shared, cache)
     shared.check()
