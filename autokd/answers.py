@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from autokd.data.array_file import array_file
 from autokd.data.batches import Batch, view_batches
 from autokd.data.load import Split
 from autokd.data.views import Views
 from autokd.distill import predict
+from autokd.losses import full_precision
 from autokd.objective import count_features, features_needed
 from autokd.precision import autocast
 from autokd.records import Stage, content_hash
@@ -40,6 +42,30 @@ class Teacher:
     def __post_init__(self) -> None:
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.eval().requires_grad_(False)
+
+
+class Mixture(nn.Module):
+    """Several teachers as one, whose logits are the log of the weighted mean of their probabilities: (B, C).
+
+    Each member is given the pixels as it wants them, so the mixture takes them as they are stored.
+    """
+
+    log_shares: Tensor  # (members, 1, 1)
+
+    def __init__(self, members: Sequence[Teacher], weights: Sequence[float]) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(member.model for member in members)
+        self._inputs = [member.inputs for member in members]
+        shares = torch.tensor(weights) / sum(weights)
+        self.register_buffer("log_shares", shares.log().view(-1, 1, 1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        logs = [
+            F.log_softmax(full_precision(model(inputs.prepare(pixels))), dim=-1)
+            for model, inputs in zip(self.models, self._inputs, strict=True)
+        ]
+        mixed: Tensor = torch.logsumexp(torch.stack(logs) + self.log_shares, dim=0)
+        return mixed
 
 
 class CachedLogits:

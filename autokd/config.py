@@ -90,9 +90,9 @@ class TeacherTrainConfig(Section):
 
 
 class TeacherConfig(Section):
-    """A model that students learn from: a checkpoint, pretrained weights, or one to be trained."""
+    """A model that students learn from: a checkpoint, pretrained weights, one to be trained, or several of these."""
 
-    model: str  # a timm name or a family
+    model: str | None = None  # a timm name or a family
     arguments: dict[str, Any] = Field(default_factory=dict)
     image_size: Positive | None = None  # None: the data's
     checkpoint: Path | None = None
@@ -100,15 +100,29 @@ class TeacherConfig(Section):
     train: TeacherTrainConfig | None = None
     mean: tuple[float, ...] | None = None  # None: the data's own, or the pretrained weights'
     std: tuple[float, ...] | None = None
+    ensemble: tuple[TeacherConfig, ...] = ()  # the mean of their probabilities is what they say
+    weight: Annotated[float, Field(gt=0)] = 1.0  # in an ensemble
+
+    @property
+    def members(self) -> tuple[TeacherConfig, ...]:
+        """Itself, unless it is an ensemble."""
+        return self.ensemble or (self,)
 
     @model_validator(mode="after")
     def _check(self) -> TeacherConfig:
-        given = [name for name in ("checkpoint", "pretrained", "train") if getattr(self, name)]
+        ways = ("checkpoint", "pretrained", "train", "ensemble")
+        given = [name for name in ways if getattr(self, name)]
         if len(given) != 1:
             raise ValueError(
-                "give exactly one of checkpoint, pretrained: true and train, "
+                "give exactly one of checkpoint, pretrained: true, train and ensemble, "
                 f"got {' and '.join(given) or 'none'}"
             )
+        if self.ensemble and self.model:
+            raise ValueError("an ensemble has no model of its own; give each member one")
+        if not self.ensemble and not self.model:
+            raise ValueError("model is missing; give a timm name or a family")
+        if self.ensemble and (len(self.ensemble) < 2 or any(m.ensemble for m in self.ensemble)):
+            raise ValueError("an ensemble needs two members or more, none of them an ensemble")
         return self
 
 

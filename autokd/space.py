@@ -321,6 +321,14 @@ def _check_losses(config: Config, classes: int | None) -> None:
             f"train.{mixing[0]}: {', '.join(losses)} needs one label an image, which mixed images have not; "
             "set it to 0, or add another distill.loss"
         )
+    asks_features = {*_values(distill.feature_loss)} - {NONE} | {*_values(distill.mitigation)} & {
+        MFD
+    }
+    if config.teacher.ensemble and asks_features:
+        raise ConfigError(
+            f"teacher.ensemble: several models have no features in common, which {sorted(asks_features)[0]} needs; "
+            "take a single teacher, or leave that out"
+        )
     if _lowest(distill.until) < 1 and _lowest(distill.label_weight) == 0:
         raise ConfigError(
             "distill.until: nothing is left to learn from after the teacher where distill.label_weight is 0; "

@@ -15,9 +15,9 @@ from filelock import FileLock
 from timm.data.config import resolve_model_data_config
 from torch import nn
 
-from autokd.answers import CachedLogits, Teacher
+from autokd.answers import CachedLogits, Mixture, Teacher
 from autokd.config import TeacherConfig, TeacherTrainConfig
-from autokd.cost import measure_cost
+from autokd.cost import measure_cost, sum_costs
 from autokd.data.load import ImageData
 from autokd.distill import BEST, TeacherLogits, evaluate, train_stage
 from autokd.errors import CheckpointError, ConfigError, storage_errors
@@ -54,6 +54,8 @@ def load_teacher(
 
     Raises CheckpointError where weights are missing, don't fit or want to run code.
     """
+    if config.ensemble:
+        return _load_ensemble(config, data, cache=cache, seed=seed, device=device, shared=shared)
     stage = describe_teacher(config, data)
     spec = stage.student
     inputs = InputFormat(
@@ -92,8 +94,38 @@ def load_teacher(
     )
 
 
+def _load_ensemble(
+    config: TeacherConfig, data: ImageData, *, seed: int, device: torch.device, **places: Any
+) -> tuple[Teacher, TeacherInfo]:
+    """Its members, each trained from a seed of its own where they are, and all of them measured as one."""
+    loaded = [
+        load_teacher(member, data, seed=seed + place, device=device, **places)
+        for place, member in enumerate(config.ensemble)
+    ]
+    members, infos = [teacher for teacher, _ in loaded], [info for _, info in loaded]
+    weights = [member.weight for member in config.ensemble]
+    channels = data.info.channels
+    teacher = Teacher(
+        Mixture(members, weights),
+        InputFormat(  # pixels as they are: 0..255
+            image_size=data.info.image_size, mean=(0.0,) * channels, std=(1 / 255,) * channels
+        ),
+        content_hash([[member.hash, asdict(member.inputs)] for member in members] + weights),
+        device,
+    )
+    measured = evaluate(teacher.model, data.val, inputs=teacher.inputs, device=device)
+    return teacher, TeacherInfo(
+        name=" + ".join(info.name for info in infos),
+        hash=teacher.hash,
+        cost=sum_costs([info.cost for info in infos]),
+        val_accuracy=measured.accuracy,
+        source="ensemble: " + ", ".join(info.source for info in infos),
+    )
+
+
 def describe_teacher(config: TeacherConfig, data: ImageData) -> Stage:
-    """The teacher's architecture, and how it is trained if it is to be: a stage without teachers."""
+    """One teacher's architecture, and how it is trained if it is to be: a stage without teachers."""
+    assert config.model is not None
     spec = StudentSpec(
         model=config.model,
         arguments={k: tuple(v) if isinstance(v, list) else v for k, v in config.arguments.items()},

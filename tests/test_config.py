@@ -168,13 +168,13 @@ def refusal(**changes) -> str:
         ),
         pytest.param(
             {"teacher__pretrained": True},
-            "teacher: give exactly one of checkpoint, pretrained: true and train, "
+            "teacher: give exactly one of checkpoint, pretrained: true, train and ensemble, "
             "got pretrained and train",
             id="two teachers",
         ),
         pytest.param(
             {"teacher": {"model": "resnet"}},
-            "teacher: give exactly one of checkpoint, pretrained: true and train, got none",
+            "teacher: give exactly one of checkpoint, pretrained: true, train and ensemble, got none",
             id="no weights",
         ),
         pytest.param(

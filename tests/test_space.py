@@ -457,6 +457,13 @@ def test_a_space_knows_whether_some_candidate_asks_its_teacher_live(changes, liv
             r"^train\.cutmix: dkd needs one label an image, .*; set it to 0, or add another",
         ),
         (
+            {
+                "teacher": {"ensemble": [{"model": "resnet", "train": {"epochs": 1}}] * 2},
+                "distill__feature_loss": ["none", "sp"],
+            },
+            r"^teacher\.ensemble: several models have no features in common, which sp needs",
+        ),
+        (
             {"distill__until": [0.5, 1.0]},
             r"^distill\.until: nothing is left to learn from after the teacher where distill\.label",
         ),

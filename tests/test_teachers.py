@@ -168,6 +168,73 @@ def test_a_teacher_is_trained_where_the_file_says_so_and_found_by_the_next_searc
     assert other_views[0].hash != teacher.hash
 
 
+TRAIN = {"epochs": 1, "batch_size": 32, "learning_rate": 1e-2, "augmentation": "none"}
+
+
+def test_an_ensemble_says_the_weighted_mean_of_its_members_probabilities(tmp_path):
+    save_file(WEIGHTS, tmp_path / "a.safetensors")
+    members = [
+        config_of(tmp_path / "a.safetensors", weight=3.0, image_size=16, mean=(0.5,), std=(0.5,)),
+        config_of(tmp_path, checkpoint=None, train=TRAIN),
+    ]
+    teacher, info = load(TeacherConfig(ensemble=members), tmp_path)
+    alone = [load(member, tmp_path) for member in (members[0], members[1])]
+    pixels = DATA.val.images.pixels
+    with torch.inference_mode():
+        first = alone[0][0].model(alone[0][0].inputs.prepare(pixels)).softmax(dim=1)
+        second = teacher.model.models[1](INPUTS.prepare(pixels)).softmax(dim=1)
+        mixed = teacher.model(teacher.inputs.prepare(pixels))
+    torch.testing.assert_close(mixed.exp(), 0.75 * first + 0.25 * second)
+    assert info.name == "resnet + resnet"
+    assert info.source == f"ensemble: {tmp_path / 'a.safetensors'}, trained here"
+    assert info.cost.macs == sum(each.cost.macs for _, each in alone)
+    assert info.cost.params == 2 * sum(p.numel() for p in alone[0][0].model.parameters())
+    assert not teacher.model.training
+    assert not any(p.requires_grad for p in teacher.model.parameters())
+
+
+def test_members_of_an_ensemble_are_trained_from_seeds_of_their_own(tmp_path):
+    member = config_of(tmp_path, checkpoint=None, train=TRAIN)
+    teacher, info = load(TeacherConfig(ensemble=[member, member]), tmp_path)
+    first, second = teacher.model.models
+    assert not torch.equal(first.get_classifier().weight, second.get_classifier().weight)
+    alone, _ = load(member, tmp_path)  # is the first of them, and not trained again
+    assert torch.equal(alone.model.get_classifier().weight, first.get_classifier().weight)
+    assert len(list((tmp_path / "teachers").iterdir())) == 2
+    _, same = load(TeacherConfig(ensemble=[member, member]), tmp_path)
+    _, other = load(
+        TeacherConfig(ensemble=[member, member.model_copy(update={"weight": 2.0})]), tmp_path
+    )
+    assert info.hash == same.hash != other.hash
+
+
+def test_a_student_learns_from_an_ensemble_cached_and_live(tmp_path):
+    member = config_of(tmp_path, checkpoint=None, train=TRAIN)
+    teacher, _ = load(TeacherConfig(ensemble=[member, member]), tmp_path)
+    kept, pixels = ask(cached(teacher, tmp_path), tmp_path)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            kept, teacher.model(teacher.inputs.prepare(pixels)), rtol=2e-3, atol=2e-3
+        )
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"model": "resnet", "ensemble": []}, "give exactly one of checkpoint"),
+        ({"train": TRAIN}, "model is missing"),
+        ({"ensemble": [{"model": "resnet", "train": TRAIN}]}, "needs two members or more"),
+        (
+            {"model": "resnet", "ensemble": [{"model": "resnet", "train": TRAIN}] * 2},
+            "an ensemble has no model of its own",
+        ),
+    ],
+)
+def test_an_ensemble_that_is_none_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        TeacherConfig(**fields)
+
+
 @pytest.mark.parametrize(
     ("name", "save"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
@@ -24,6 +24,7 @@ __all__ = [
     "exact_cost",
     "measure_cost",
     "measure_latency",
+    "sum_costs",
     "weight_bytes",
     "weights_of",
 ]
@@ -60,6 +61,20 @@ def measure_cost(
         return _to_cost(count, weight_dtype)
     measured = measure_latency(model, input_shape, device=device, threads=threads)
     return _to_cost(count, weight_dtype, measured)
+
+
+def sum_costs(costs: Sequence[Cost]) -> Cost:
+    """Of models that are asked one after the other. Their slowest tenths need not come together: there is no p90."""
+    times = [cost.latency_ms for cost in costs]
+    return Cost(
+        macs=sum(cost.macs for cost in costs),
+        params=sum(cost.params for cost in costs),
+        size_bytes=sum(cost.size_bytes for cost in costs),
+        weight_dtype=costs[0].weight_dtype,
+        latency_ms=None if None in times else sum(time or 0.0 for time in times),
+        device=costs[0].device,
+        contended=any(cost.contended for cost in costs),
+    )
 
 
 def _to_cost(count: Count, weight_dtype: str, latency: Latency | None = None) -> Cost:

@@ -16,7 +16,7 @@ from autokd.distill import loss_terms
 from autokd.engine.place import CACHE, make_writable
 from autokd.engine.strategies import least_share
 from autokd.engine.survey import Sampled, Survey, survey
-from autokd.records import DataInfo, Stage
+from autokd.records import DataInfo, Stage, StudentSpec
 from autokd.space import Space, centre
 from autokd.students import InputFormat
 from autokd.task import StudentCosts, choose_device
@@ -60,8 +60,10 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
     found = survey(space, costs, budget=config.budget.to_budget(), seed=config.seed)
     typical = found.feasible[len(found.feasible) // 2]
     candidate = space.sample(lambda name, dist: typical.params.get(name, centre(name, dist)))
-    teacher_stage = describe_teacher(config.teacher, data)
-    costs(teacher_stage.student)  # refuses a teacher that can't be built
+    members = [(each, describe_teacher(each, data)) for each in config.teacher.members]
+    for _, stage in members:
+        costs(stage.student)  # refuses a teacher that can't be built
+    to_train = [stage for member, stage in members if member.train]
 
     def seconds(stage: Stage) -> float:
         model = build_student(stage.student, data)
@@ -69,9 +71,9 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
         inputs = InputFormat(image_size=stage.student.image_size, mean=data.mean, std=data.std)
         return images * _seconds_per_image(model, stage, inputs, data.info, chosen)
 
-    def live_seconds() -> float:
-        model = build_student(teacher_stage.student, data).eval().requires_grad_(False)
-        asked = replace(candidate.stages[-1], student=teacher_stage.student)
+    def live_seconds(teacher: StudentSpec) -> float:
+        model = build_student(teacher, data).requires_grad_(False)
+        asked = replace(candidate.stages[-1], student=teacher)
         inputs = InputFormat(image_size=asked.student.image_size, mean=data.mean, std=data.std)
         images = len(data.train) * candidate.epochs
         return images * _seconds_per_image(model, asked, inputs, data.info, chosen)
@@ -83,8 +85,10 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
         survey=found,
         typical=typical,
         trial_seconds=sum(seconds(stage) for stage in candidate.stages),
-        live_seconds=live_seconds() if space.may_ask_live else None,
-        teacher_seconds=seconds(teacher_stage) if config.teacher.train else None,
+        live_seconds=sum(live_seconds(stage.student) for _, stage in members)
+        if space.may_ask_live
+        else None,
+        teacher_seconds=sum(map(seconds, to_train)) if to_train else None,
         least_share=least_share(config.search, epochs=space.most_epochs),
         device=str(chosen),
     )
