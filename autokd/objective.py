@@ -151,10 +151,10 @@ class Objective:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The scalar to go down, and the terms that it is made of; `progress`: the share of the training that is done.
 
-        Teachers are asked only while they count.
+        Teachers are asked only while they count, or where nobody else is.
         """
         stage, share = self._stage, teacher_share(self._stage, progress)
-        teachers = self._teachers if share else []
+        teachers = self._teachers if share or "ce" not in stage.loss_weights else []
         with autocast(self._device, stage.training.precision):
             seen = self.look(student, batch)
         answers = [teacher.logits(batch, view) for teacher in teachers]

@@ -126,6 +126,13 @@ def test_a_teacher_is_not_asked_any_more_when_it_does_not_count(tmp_path):
     assert len(teacher.views) == 2 * 4  # batches of the first two epochs
 
 
+def test_a_teacher_may_come_in_slowly_where_there_are_no_labels(tmp_path):
+    """At the very first step nothing counts; that is a step of length 0 and no mistake."""
+    wanted = stage(teacher_warmup=0.5, loss_weights={"kd": 1.0}, epochs=6)
+    epochs, _ = train(wanted, tmp_path, Counting())
+    assert max(epoch.val_accuracy for epoch in epochs) > 0.6
+
+
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
