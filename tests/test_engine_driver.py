@@ -196,8 +196,9 @@ def test_a_trial_that_was_killed_in_training_is_trained_first_when_the_search_go
     directory = new_directory("killed")
     study = search(directory, observe=interrupt_after(2)).study
     # what a killed driver leaves: a proposal written down, and some of its files
-    started = open_ledger(whole_directory, study).entries[2]
-    assert open_ledger(directory, study).add(started.proposal).number == 2
+    started = open_ledger(directory, study).entries[2]
+    assert started.result is None
+    assert started.proposal == open_ledger(whole_directory, study).entries[2].proposal
     folder = directory / CACHE / "studies" / study / "0002"
     folder.mkdir()
     (folder / "best.safetensors").write_bytes(b"half of it")
