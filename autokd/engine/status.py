@@ -10,7 +10,7 @@ from autokd.engine.database import read_status
 from autokd.engine.ledger import Ledger
 from autokd.engine.progress import Progress, Running
 
-EVERY = 1.0  # seconds between two writings at least
+EVERY = 2.0  # seconds between two writings at least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
