@@ -38,11 +38,11 @@ class Kept:
     used: float  # seconds since the epoch, when it was last opened
 
 
-def list_kept(cache: Path) -> list[Kept]:
+def list_kept(cache: Path, kinds: Collection[str] = tuple(KINDS)) -> list[Kept]:
     """Kind by kind; what was used last comes last."""
     found = []
-    for kind, pattern in KINDS.items():
-        each = [_measure(kind, path) for path in cache.glob(pattern)]
+    for kind in kinds:
+        each = [_measure(kind, path) for path in cache.glob(KINDS[kind])]
         found += sorted((kept for kept in each if kept), key=lambda kept: kept.used)
     return found
 
@@ -63,7 +63,7 @@ def clear(cache: Path, kinds: Collection[str]) -> int:
                 raise StorageError(
                     f"{cache}: {lock.stem} is in use by a search that runs; wait for it or stop it"
                 ) from None
-        return sum(_remove(kept) for kept in list_kept(cache) if kept.kind in kinds)
+        return sum(_remove(kept) for kept in list_kept(cache, {*kinds}))
 
 
 def evict(cache: Path, limit: float) -> int:
@@ -71,9 +71,7 @@ def evict(cache: Path, limit: float) -> int:
 
     Who has one of them open keeps it; whoever wants one later makes it again.
     """
-    arrays = sorted(
-        (kept for kept in list_kept(cache) if kept.kind in EVICTED), key=lambda kept: kept.used
-    )
+    arrays = sorted(list_kept(cache, EVICTED), key=lambda kept: kept.used)
     over = sum(kept.size_bytes for kept in arrays) - limit
     freed = 0
     with storage_errors(cache):

@@ -102,14 +102,18 @@ Parameter = Annotated[
 ]
 
 
+def values_of(parameter: Any) -> tuple[Any, ...]:
+    """All that a parameter may be; of a range both ends."""
+    if isinstance(parameter, Range):
+        return parameter.low, parameter.high
+    return parameter if isinstance(parameter, tuple) else (parameter,)
+
+
 def within(low: float, high: float = float("inf"), *, above: bool = False) -> AfterValidator:
     """Every value that a parameter can take lies in [low, high], or in (low, high] with `above`."""
 
     def check(parameter: Any) -> Any:
-        values = parameter if isinstance(parameter, tuple) else (parameter,)
-        if isinstance(parameter, Range):
-            values = (parameter.low, parameter.high)
-        for value in values:
+        for value in values_of(parameter):
             if not (low <= value <= high) or (above and value == low):
                 allowed = f"> {low:g}" if above else f">= {low:g}"
                 limit = f" and <= {high:g}" if high < float("inf") else ""

@@ -23,7 +23,7 @@ from autokd.errors import ConfigError, nearest_name
 from autokd.feature_losses import FEATURE_LOSSES
 from autokd.losses import ARGUMENTS, LOSSES, NEED_HARD_LABELS, NEED_THREE_CLASSES
 from autokd.mitigation import BALANCED_SAMPLING, GROUP_DRO, MFD, MITIGATIONS, NONE
-from autokd.parameters import Parameter, Range, Section
+from autokd.parameters import Parameter, Range, Section, values_of
 from autokd.records import TEACHER, Candidate, Stage, StudentSpec, Training
 from autokd.students import FAMILIES, expand_model_names
 
@@ -42,27 +42,27 @@ class Space:
         """`image_size` is the data's, for students whose own is not set; so are `classes`, of which some losses need three."""
         self._config = config
         try:
-            self.models = expand_model_names(_values(config.students.model))
+            self.models = expand_model_names(values_of(config.students.model))
         except ConfigError as error:
             raise ConfigError(f"students.model: {error}") from None
         self._image_size: Parameter = config.students.image_size or image_size
         self._families = _family_parameters(config, self.models)
-        _check_names("distill.loss", _values(config.distill.loss), [*LOSSES, NO_LOSS])
+        _check_names("distill.loss", values_of(config.distill.loss), [*LOSSES, NO_LOSS])
         _check_names(
-            "distill.feature_loss", _values(config.distill.feature_loss), [*FEATURE_LOSSES, NONE]
+            "distill.feature_loss", values_of(config.distill.feature_loss), [*FEATURE_LOSSES, NONE]
         )
-        _check_names("distill.balance", _values(config.distill.balance), BALANCES)
-        _check_names("distill.mitigation", _values(config.distill.mitigation), MITIGATIONS)
+        _check_names("distill.balance", values_of(config.distill.balance), BALANCES)
+        _check_names("distill.mitigation", values_of(config.distill.mitigation), MITIGATIONS)
         _check_losses(config, classes)
-        if {*_values(config.distill.loss)} == {NO_LOSS} and config.distill.mitigation != NONE:
+        if {*values_of(config.distill.loss)} == {NO_LOSS} and config.distill.mitigation != NONE:
             raise ConfigError(
                 f"distill.mitigation: only students with a teacher have one, and distill.loss is {NO_LOSS}; "
                 f"set it to {NONE}, or add a loss"
             )
-        _check_names("train.augmentation", _values(config.train.augmentation), [*AUGMENTATIONS])
+        _check_names("train.augmentation", values_of(config.train.augmentation), [*AUGMENTATIONS])
         _check_names(
             "train.optimizer",
-            _values(config.train.optimizer),
+            values_of(config.train.optimizer),
             [str(name) for name in list_optimizers()],
         )
         self._parameters = self._collect_parameters()
@@ -111,10 +111,7 @@ class Space:
 
     def buildable_choices(self) -> list[dict[str, Any]]:
         """Every model at every image size (at both ends of a range): what may turn out impossible to build."""
-        sizes: Any = self._image_size
-        if isinstance(sizes, Range):
-            sizes = (sizes.low, sizes.high)
-        sizes = sizes if isinstance(sizes, tuple) else (sizes,)
+        sizes = values_of(self._image_size)
         return [{"students.model": m, "students.image_size": s} for m in self.models for s in sizes]
 
     @property
@@ -122,23 +119,25 @@ class Space:
         """The highest rates of dropout and stochastic depth that a candidate may have."""
         highest = {}
         for name in ("drop_rate", "drop_path_rate"):
-            highest[name] = float(_highest(self._parameters[f"train.{name}"]))
+            highest[name] = float(max(values_of(self._parameters[f"train.{name}"])))
         return highest
 
     @property
     def most_epochs(self) -> int:
         """Of a candidate's own stages."""
         return sum(
-            _highest(self._parameters[name])
+            max(values_of(self._parameters[name]))
             for name in ("train.epochs", "schedule.finetune_epochs")
         )
 
     @property
     def may_ask_live(self) -> bool:
         """Whether some candidates need their teacher at every step: for maps, or for mixed images."""
-        losses = {*_values(self._config.distill.feature_loss)} - {NONE}
-        mixed = any(_highest(self._parameters[f"train.{key}"]) > 0 for key in ("mixup", "cutmix"))
-        taught = {*_values(self._config.distill.loss)} != {NO_LOSS}
+        losses = {*values_of(self._config.distill.feature_loss)} - {NONE}
+        mixed = any(
+            max(values_of(self._parameters[f"train.{key}"])) > 0 for key in ("mixup", "cutmix")
+        )
+        taught = {*values_of(self._config.distill.loss)} != {NO_LOSS}
         return taught and (mixed or any(FEATURE_LOSSES[name].of == "maps" for name in losses))
 
     def _collect_parameters(self) -> dict[str, Parameter]:
@@ -223,7 +222,7 @@ class Space:
         for i, spec in enumerate(specs, start=1):
             epochs = self._config.schedule.assistant_epochs or self._pick("train.epochs", centre)
             loss = next(
-                (name for name in _values(self._config.distill.loss) if name != NO_LOSS), "kd"
+                (name for name in values_of(self._config.distill.loss) if name != NO_LOSS), "kd"
             )
             stages.append(
                 Stage(
@@ -309,27 +308,27 @@ def _family_parameters(config: Config, models: Sequence[str]) -> dict[str, Mappi
 def _check_losses(config: Config, classes: int | None) -> None:
     """What some losses need, and what a schedule must not leave out."""
     distill, train = config.distill, config.train
-    losses = _values(distill.loss)
+    losses = values_of(distill.loss)
     if classes is not None and classes < 3 and (few := {*losses} & {*NEED_THREE_CLASSES}):
         raise ConfigError(
             f"distill.loss: {', '.join(sorted(few))} need three classes or more, and the data has {classes}; "
             "take kd or dist"
         )
-    mixing = [name for name in ("mixup", "cutmix") if _highest(getattr(train, name)) > 0]
+    mixing = [name for name in ("mixup", "cutmix") if max(values_of(getattr(train, name))) > 0]
     if mixing and {*losses} <= {*NEED_HARD_LABELS}:
         raise ConfigError(
             f"train.{mixing[0]}: {', '.join(losses)} needs one label an image, which mixed images have not; "
             "set it to 0, or add another distill.loss"
         )
-    asks_features = {*_values(distill.feature_loss)} - {NONE} | {*_values(distill.mitigation)} & {
-        MFD
-    }
+    asks_features = {*values_of(distill.feature_loss)} - {NONE} | {
+        *values_of(distill.mitigation)
+    } & {MFD}
     if config.teacher.ensemble and asks_features:
         raise ConfigError(
             f"teacher.ensemble: several models have no features in common, which {sorted(asks_features)[0]} needs; "
             "take a single teacher, or leave that out"
         )
-    if _lowest(distill.until) < 1 and _lowest(distill.label_weight) == 0:
+    if min(values_of(distill.until)) < 1 and min(values_of(distill.label_weight)) == 0:
         raise ConfigError(
             "distill.until: nothing is left to learn from after the teacher where distill.label_weight is 0; "
             "set until to 1, or label_weight above 0"
@@ -341,26 +340,9 @@ def _flat(path: str, values: Section) -> dict[str, Parameter]:
     found: dict[str, Parameter] = {}
     for key in type(values).model_fields:
         value = getattr(values, key)
-        found |= _flat(f"{path}.{key}", value) if _is_section(value) else {f"{path}.{key}": value}
+        inner = isinstance(value, Section) and not isinstance(value, Range)
+        found |= _flat(f"{path}.{key}", value) if inner else {f"{path}.{key}": value}
     return found
-
-
-def _is_section(value: Any) -> bool:
-    return isinstance(value, Section) and not isinstance(value, Range)
-
-
-def _highest(parameter: Any) -> Any:
-    values = (parameter.high,) if isinstance(parameter, Range) else parameter
-    return max(values) if isinstance(values, tuple) else values
-
-
-def _lowest(parameter: Any) -> Any:
-    values = (parameter.low,) if isinstance(parameter, Range) else parameter
-    return min(values) if isinstance(values, tuple) else values
-
-
-def _values(parameter: str | tuple[str, ...]) -> tuple[str, ...]:
-    return parameter if isinstance(parameter, tuple) else (parameter,)
 
 
 def _check_names(path: str, names: Sequence[str], known: Sequence[str]) -> None:

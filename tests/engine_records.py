@@ -90,7 +90,7 @@ def make_audit(**changes) -> AuditFigures:
     return replace(found, **changes)
 
 
-def make_member(number: int, *, rank: int = 1, accuracy: float = 0.7, report="", **audit):
+def make_member(number: int, *, rank: int = 1, accuracy: float = 0.7, report="none", **audit):
     """A member of the front with its verdict on test; `audit` replaces values of its figures."""
     figures = make_audit(**audit)
     verdict = Verdict(accuracy=accuracy, loss=1.0, audit=figures, report=str(report))

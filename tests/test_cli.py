@@ -332,7 +332,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_the_quickstart_leaves_a_front_beside_teacher_and_control(searched: Path) -> None:
     out = (searched / "out.txt").read_text()
     frame = __import__("autokd").front()
-    assert len(frame) >= 2  # two workers: which students end on it is a matter of chance
+    assert len(frame) >= 3
     assert re.search(r"resnet +T +\d+\.\d %", out)  # the teacher
     assert "(large" in out  # the control without distillation
     assert "labels→S" in out

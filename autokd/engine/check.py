@@ -16,7 +16,7 @@ from autokd.distill import loss_terms
 from autokd.engine.place import CACHE, make_writable
 from autokd.engine.strategies import least_share
 from autokd.engine.survey import Sampled, Survey, survey
-from autokd.records import DataInfo, Stage, StudentSpec
+from autokd.records import DataInfo, Stage
 from autokd.space import Space, centre
 from autokd.students import InputFormat
 from autokd.task import StudentCosts, choose_device
@@ -65,19 +65,16 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
         costs(stage.student)  # refuses a teacher that can't be built
     to_train = [stage for member, stage in members if member.train]
 
-    def seconds(stage: Stage) -> float:
-        model = build_student(stage.student, data)
+    def seconds(stage: Stage, *, frozen: bool = False) -> float:
+        """To train on all images, or with `frozen` to ask for their logits."""
+        model = build_student(stage.student, data).requires_grad_(not frozen)
         images = len(data.train) * stage.training.epochs
         inputs = InputFormat(image_size=stage.student.image_size, mean=data.mean, std=data.std)
         return images * _seconds_per_image(model, stage, inputs, data.info, chosen)
 
-    def live_seconds(teacher: StudentSpec) -> float:
-        model = build_student(teacher, data).requires_grad_(False)
-        asked = replace(candidate.stages[-1], student=teacher)
-        inputs = InputFormat(image_size=asked.student.image_size, mean=data.mean, std=data.std)
-        images = len(data.train) * candidate.epochs
-        return images * _seconds_per_image(model, asked, inputs, data.info, chosen)
-
+    # a last stage of fine-tuning asks no teacher
+    taught = next(stage for stage in candidate.stages if stage.name == "student")
+    asked = [replace(taught, student=stage.student) for _, stage in members]
     return Check(
         config=config,
         data=data.info,
@@ -85,7 +82,7 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
         survey=found,
         typical=typical,
         trial_seconds=sum(seconds(stage) for stage in candidate.stages),
-        live_seconds=sum(live_seconds(stage.student) for _, stage in members)
+        live_seconds=sum(seconds(stage, frozen=True) for stage in asked)
         if space.may_ask_live
         else None,
         teacher_seconds=sum(map(seconds, to_train)) if to_train else None,

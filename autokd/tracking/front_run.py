@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autokd.records import COSTS, FrontMember, SearchInfo, TrialResult
@@ -41,7 +42,7 @@ def mark_front(store: Store, front: Sequence[FrontMember], written: Mapping[int,
                 metrics |= trial_run.audit_metrics(verdict.audit, "test")
                 metrics |= trial_run.again_metrics(member.again)
                 tags[TEST_AUDIT_TAG] = verdict.audit.status
-                if TEST_AUDIT_TAG not in run.data.tags:
+                if TEST_AUDIT_TAG not in run.data.tags and Path(verdict.report).is_dir():
                     store.client.log_artifacts(run.info.run_id, verdict.report, "test_audit")
         elif RANK_TAG in run.data.tags:
             store.client.delete_tag(run.info.run_id, RANK_TAG)
