@@ -72,6 +72,8 @@ class DataConfig(Section):
     limit: Positive | None = None  # at most so many training images (val included), stratified
     flip: bool = True  # whether a mirrored image keeps its label; false for digits and text
     views: Positive = 4  # augmented versions of each image, drawn once and reused by all trials
+    # further images without labels, a folder or an .npz: students learn what teachers say about them
+    unlabelled: Path | None = None
     loader_processes: Annotated[int, Field(ge=0)] = 2  # for sets too large for memory
     metadata: MetadataConfig | None = None
 
@@ -198,6 +200,11 @@ class ScheduleConfig(Section):
         0  # 0, 1 or 2 models between teacher and student in cost
     )
     assistant_epochs: Positive | None = None  # None: as many as the student
+    # who teaches where there are assistants: chain (the next larger one) or dense (all that are larger)
+    guidance: TextParameter = "chain"
+    teacher_drop: Annotated[FloatParameter, within(0, 0.9)] = (
+        0.0  # dense: of each teacher, at a step
+    )
     finetune_epochs: Annotated[IntParameter, within(0)] = 0  # a last stage on labels alone; 0: none
 
 

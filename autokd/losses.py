@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from autokd.records import UNLABELLED
+
 # Every entry has one signature:
 # (student logits (B, C), teacher logits (B, C), labels (B,), temperature=…, reduction="mean") -> scalar, or (B,) of "none";
 # some have keywords of their own. KL is always KL(teacher || student), summed over classes, mean over the batch.
@@ -21,11 +23,21 @@ def cross_entropy(
 ) -> Tensor:
     """-log softmax(student)[label], mean over the batch, in full precision. student (B, C), labels (B,) int64.
 
-    Labels may also be shares of classes, (B, C), as a mixture of two images has them.
+    Labels may also be shares of classes, (B, C), as a mixture of two images has them. Images that are UNLABELLED have no
+    part in the mean; without any other it is 0.
     """
-    return F.cross_entropy(
-        full_precision(student), labels, label_smoothing=label_smoothing, reduction=reduction
+    each = F.cross_entropy(
+        full_precision(student),
+        labels,
+        ignore_index=UNLABELLED,
+        label_smoothing=label_smoothing,
+        reduction="none",
     )
+    if reduction == "none":
+        return each
+    if labels.ndim > 1:
+        return each.mean()
+    return each.sum() / (labels != UNLABELLED).sum().clamp(min=1)
 
 
 def kd(

@@ -30,7 +30,7 @@ from autokd.mitigation import (
 )
 from autokd.precision import autocast
 from autokd.projectors import Comparison, linear_projector
-from autokd.records import Stage
+from autokd.records import UNLABELLED, Stage
 from autokd.students import InputFormat, Seen, look_inside
 
 
@@ -100,7 +100,7 @@ class Objective:
         inputs: InputFormat,
         device: torch.device,
     ) -> None:
-        _check(stage)
+        _check(stage, unlabelled=bool((train.labels == UNLABELLED).any()))
         self._stage = stage
         self._teachers = teachers
         self._inputs = inputs
@@ -154,23 +154,37 @@ class Objective:
         Teachers are asked only while they count, or where nobody else is.
         """
         stage, share = self._stage, teacher_share(self._stage, progress)
-        teachers = self._teachers if share or "ce" not in stage.loss_weights else []
+        teachers = self._draw_teachers() if share or "ce" not in stage.loss_weights else []
         with autocast(self._device, stage.training.precision):
             seen = self.look(student, batch)
-        answers = [teacher.logits(batch, view) for teacher in teachers]
+        answers = [self._teachers[place].logits(batch, view) for place in teachers]
         terms = loss_terms(stage, seen.logits, answers, batch.labels, reduction=self.reduction)
         if teachers:
-            terms |= self.match(seen, batch, view)
+            terms |= self.match(seen, batch, view, teachers)
         return self.total(terms, batch, share=share, logits=seen.logits), terms
+
+    def _draw_teachers(self) -> list[int]:
+        """Places of those that teach at this step: all, or as many as chance leaves, and never none.
+
+        After "Densely Guided Knowledge Distillation using Multiple Teacher Assistants" (Son et al., ICCV 2021).
+        """
+        count, drop = len(self._teachers), self._stage.teacher_drop
+        if count < 2 or not drop:
+            return list(range(count))
+        drawn = torch.rand(count)  # of the CPU's generator, whose state a checkpoint keeps
+        return torch.nonzero(drawn >= drop).flatten().tolist() or [int(drawn.argmax())]
 
     def look(self, student: nn.Module, batch: Batch) -> Seen:
         pixels = self._inputs.prepare(batch.pixels)
         return look_inside(student, pixels, taps=self._taps, pooled=self._pools)
 
-    def match(self, seen: Seen, batch: Batch, view: int) -> dict[str, Tensor]:
-        """Each of the stage's losses on features by name, unweighted. Teachers count equally."""
+    def match(
+        self, seen: Seen, batch: Batch, view: int, teachers: Sequence[int]
+    ) -> dict[str, Tensor]:
+        """Each of the stage's losses on features by name, unweighted. Teachers, given by their places, count equally."""
         terms: dict[str, list[Tensor]] = {name: [] for name in self._names_on_features()}
-        for place, teacher in enumerate(self._teachers):
+        for place in teachers:
+            teacher = self._teachers[place]
             theirs = Seen(
                 logits=seen.logits,
                 pooled=teacher.features(batch, view) if self._pools else None,
@@ -258,7 +272,7 @@ def features_needed(stage: Stage) -> tuple[int, bool]:
     return (stage.taps if "maps" in of else 0), "pooled" in of or MFD in stage.loss_weights
 
 
-def _check(stage: Stage) -> None:
+def _check(stage: Stage, *, unlabelled: bool) -> None:
     """Stages come from files too."""
 
     def refuse(message: str) -> None:
@@ -286,8 +300,14 @@ def _check(stage: Stage) -> None:
     mixes = stage.training.mixup or stage.training.cutmix
     if mixes and stage.mitigation != NONE:
         refuse(f"mixed images have no one group; leave out mixup and cutmix, or {stage.mitigation}")
-    if mixes and {*stage.loss_weights} & {*NEED_HARD_LABELS}:
+    hard = {*stage.loss_weights} & {*NEED_HARD_LABELS}
+    if mixes and hard:
         refuse("dkd needs one label an image; leave out mixup and cutmix, or take another loss")
+    if unlabelled and (mixes or hard or stage.mitigation != NONE):
+        refuse(
+            "dkd, mixup, cutmix and mitigations need a label or a group of every image; "
+            "leave them out, or data.unlabelled"
+        )
 
 
 @torch.inference_mode()

@@ -11,6 +11,8 @@ from typing import Any
 
 TEACHER = "teacher"  # in Stage.teachers: the search's own teacher, not an earlier stage's student
 
+UNLABELLED = -1  # the label of an image that has none
+
 Scalar = str | int | float | bool | None
 Arguments = Mapping[str, Any]  # values: Scalar, or a tuple of numbers
 
@@ -72,6 +74,7 @@ class Stage:
     balance: str = "fixed"  # labels against teachers: one of autokd.balance.BALANCES
     teacher_warmup: float = 0.0  # share of the training over which the teachers' losses come in
     teacher_until: float = 1.0  # share of it after which labels alone remain
+    teacher_drop: float = 0.0  # of several teachers: how probably each is left out of a step
 
     def identity(self) -> dict[str, Any]:
         """What it is told apart by. Of what later versions brought only what is in use: what was known before
@@ -86,7 +89,7 @@ class Stage:
 
 _ADDED_TO_STAGES: Mapping[str, Any] = {
     "mitigation": "none", "loss_arguments": {}, "taps": 1, "balance": "fixed", "teacher_warmup": 0.0,
-    "teacher_until": 1.0,
+    "teacher_until": 1.0, "teacher_drop": 0.0,
 }  # fmt: skip
 _ADDED_TO_TRAINING = {"mixup": 0.0, "cutmix": 0.0, "ema": 0.0, "clip_norm": 0.0}
 
@@ -118,10 +121,14 @@ class Candidate:
         return content_hash({"stages": [stage.identity() for stage in self.stages]})
 
     def describe_stages(self) -> str:
-        """``T→A→S``: teacher, assistant, student; ``labels→S`` without a teacher, ``T→S→labels`` fine-tuned."""
-        first = "T" if self.stages[0].teachers else "labels"
+        """``T→A→S``: teacher, assistant, student; ``T→A⇉S`` where both teach the student; ``labels→S`` without a teacher,
+        ``T→S→labels`` fine-tuned."""
+        shown = "T" if self.stages[0].teachers else "labels"
         letters = {"student": "S", "finetune": "labels"}
-        return "→".join([first, *(letters.get(stage.name, "A") for stage in self.stages)])
+        for stage in self.stages:
+            shown += "⇉" if len(stage.teachers) > 1 else "→"
+            shown += letters.get(stage.name, "A")
+        return shown
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists and scalars: what YAML and JSON hold."""
@@ -342,6 +349,7 @@ class DataInfo:
     train_count: int
     val_count: int
     test_count: int
+    unlabelled_count: int = 0  # images that teachers alone say something about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

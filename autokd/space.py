@@ -32,6 +32,7 @@ Suggest = Callable[[str, BaseDistribution], Any]
 # Gives so many models between teacher and this student in cost, dearest first; fewer where there are none.
 ChooseAssistants = Callable[[StudentSpec, int], Sequence[StudentSpec]]
 
+CHAIN, DENSE = "chain", "dense"  # of schedule.guidance
 NO_LOSS = "none"  # the value of distill.loss for a student that learns from labels alone
 
 
@@ -59,6 +60,7 @@ class Space:
                 f"distill.mitigation: only students with a teacher have one, and distill.loss is {NO_LOSS}; "
                 f"set it to {NONE}, or add a loss"
             )
+        _check_names("schedule.guidance", values_of(config.schedule.guidance), [CHAIN, DENSE])
         _check_names("train.augmentation", values_of(config.train.augmentation), [*AUGMENTATIONS])
         _check_names(
             "train.optimizer",
@@ -81,17 +83,17 @@ class Space:
         loss = self._pick("distill.loss", suggest)
         count = 0 if loss == NO_LOSS else self._pick("schedule.assistants", suggest)
         specs = choose_assistants(student, count) if count and choose_assistants else ()
+        dense = bool(specs) and self._pick("schedule.guidance", suggest) == DENSE
         mitigation = NONE if loss == NO_LOSS else self._pick("distill.mitigation", suggest)
         training = replace(training, **self._sample_mixing(loss, mitigation, suggest))
-        stages = self._assistant_stages(specs, mitigation)
-        teacher = stages[-1].name if stages else TEACHER
+        stages = self._assistant_stages(specs, mitigation, dense=dense)
         stages.append(
             Stage(
                 name="student",
                 student=student,
-                teachers=() if loss == NO_LOSS else (teacher,),
                 training=training,
                 mitigation=mitigation,
+                **self._sample_teachers(loss, stages, suggest, dense=dense),
                 **self._sample_loss(loss, mitigation, suggest),
             )
         )
@@ -131,14 +133,22 @@ class Space:
         )
 
     @property
+    def features_needed(self) -> tuple[int, bool]:
+        """How many maps a candidate may compare at most, and whether any compares pooled features."""
+        losses = {*values_of(self._config.distill.feature_loss)} - {NONE}
+        of = {FEATURE_LOSSES[name].of for name in losses}
+        taps = max(values_of(self._config.distill.taps)) if "maps" in of else 0
+        return taps, "pooled" in of or MFD in values_of(self._config.distill.mitigation)
+
+    @property
     def may_ask_live(self) -> bool:
         """Whether some candidates need their teacher at every step: for maps, or for mixed images."""
-        losses = {*values_of(self._config.distill.feature_loss)} - {NONE}
         mixed = any(
             max(values_of(self._parameters[f"train.{key}"])) > 0 for key in ("mixup", "cutmix")
         )
         taught = {*values_of(self._config.distill.loss)} != {NO_LOSS}
-        return taught and (mixed or any(FEATURE_LOSSES[name].of == "maps" for name in losses))
+        taps, _ = self.features_needed
+        return taught and (mixed or taps > 0)
 
     def _collect_parameters(self) -> dict[str, Parameter]:
         """Every parameter of the space under its path in the search file."""
@@ -213,10 +223,26 @@ class Space:
             "teacher_until": self._pick("distill.until", suggest),
         }
 
-    def _assistant_stages(self, specs: Sequence[StudentSpec], mitigation: str) -> list[Stage]:
+    def _sample_teachers(
+        self, loss: str, larger: Sequence[Stage], suggest: Suggest, *, dense: bool
+    ) -> dict[str, Any]:
+        """Of a stage after `larger` ones: the last of them, or with dense guidance all and the teacher."""
+        if loss == NO_LOSS:
+            return {"teachers": ()}
+        names = (TEACHER, *(stage.name for stage in larger))
+        if not dense or len(names) == 1:
+            return {"teachers": names[-1:]}
+        return {
+            "teachers": names,
+            "teacher_drop": self._pick("schedule.teacher_drop", suggest),
+        }
+
+    def _assistant_stages(
+        self, specs: Sequence[StudentSpec], mitigation: str, *, dense: bool
+    ) -> list[Stage]:
         """Assistants are trained at the centre of the space, so that trials can share them.
 
-        But for the mitigation, which is the candidate's: what an assistant does to a group is handed down.
+        But for guidance and mitigation, which are the candidate's: what an assistant does to a group is handed down.
         """
         stages: list[Stage] = []
         for i, spec in enumerate(specs, start=1):
@@ -228,12 +254,12 @@ class Space:
                 Stage(
                     name=f"assistant_{i}",
                     student=spec,
-                    teachers=(stages[-1].name if stages else TEACHER,),
                     training=replace(
                         self._sample_training(centre, epochs=epochs),
                         **self._sample_mixing(loss, mitigation, centre),
                     ),
                     mitigation=mitigation,
+                    **self._sample_teachers(loss, stages, centre, dense=dense),
                     **self._sample_loss(loss, mitigation, centre),
                 )
             )
@@ -320,6 +346,17 @@ def _check_losses(config: Config, classes: int | None) -> None:
             f"train.{mixing[0]}: {', '.join(losses)} needs one label an image, which mixed images have not; "
             "set it to 0, or add another distill.loss"
         )
+    if config.data.unlabelled:
+        labelled = [f"train.{name}" for name in mixing]
+        labelled += [f"distill.loss {name}" for name in losses if name in NEED_HARD_LABELS]
+        labelled += [
+            f"distill.mitigation {name}" for name in values_of(distill.mitigation) if name != NONE
+        ]
+        if labelled:
+            raise ConfigError(
+                f"data.unlabelled: {labelled[0]} needs a label or a group of every image; "
+                "leave out one of the two"
+            )
     asks_features = {*values_of(distill.feature_loss)} - {NONE} | {
         *values_of(distill.mitigation)
     } & {MFD}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autokd.config import Config
 from autokd.cost import exact_cost, measure_cost
@@ -24,7 +24,8 @@ from autokd.records import (
     TeacherInfo,
 )
 from autokd.shared import NOWHERE, Shared
-from autokd.students import InputFormat
+from autokd.space import Space
+from autokd.students import InputFormat, refuse_opaque
 from autokd.teachers import Teacher, build_student, load_teacher
 
 T = TypeVar("T")
@@ -33,16 +34,16 @@ T = TypeVar("T")
 class StudentCosts:
     """Exact costs of students for one data set, known before anything is trained. Remembered by architecture.
 
-    Students are built with the space's highest `rates` of dropout and stochastic depth: they cost nothing,
-    and a model that does not know them is found out here and not in the middle of a search.
+    Students are built with the space's highest rates of dropout and stochastic depth: they cost nothing,
+    and a model that does not know them is found out here and not in the middle of a search. So is one without the
+    features that the space's losses compare.
     """
 
-    def __init__(
-        self, data: ImageData, *, weight_dtype: str, rates: Mapping[str, float] | None = None
-    ) -> None:
+    def __init__(self, data: ImageData, space: Space, *, weight_dtype: str) -> None:
         self._data = data
         self._weight_dtype = weight_dtype
-        self._rates = dict(rates or {})
+        self._rates = space.drop_rates
+        self._taps, self._pooled = space.features_needed
         self._known: dict[tuple[Any, ...], Cost] = {}
 
     def __call__(self, spec: StudentSpec) -> Cost:
@@ -51,7 +52,7 @@ class StudentCosts:
         if key not in self._known:
             try:
                 self._known[key] = exact_cost(
-                    lambda: build_student(spec, self._data, **self._rates),
+                    lambda: self._build(spec),
                     input_shape(spec, self._data),
                     weight_dtype=self._weight_dtype,
                 )
@@ -60,6 +61,11 @@ class StudentCosts:
                     f"{spec.describe()}: {error}; choose another image size or other arguments"
                 ) from error
         return self._known[key]
+
+    def _build(self, spec: StudentSpec) -> nn.Module:
+        model = build_student(spec, self._data, **self._rates)
+        refuse_opaque(model, taps=self._taps, pooled=self._pooled)
+        return model
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,13 +19,14 @@ from autokd.answers import CachedLogits, Mixture, Teacher
 from autokd.config import TeacherConfig, TeacherTrainConfig
 from autokd.cost import measure_cost, sum_costs
 from autokd.data.load import ImageData
+from autokd.data.views import Views
 from autokd.distill import BEST, TeacherLogits, evaluate, train_stage
 from autokd.errors import CheckpointError, ConfigError, storage_errors
 from autokd.mitigation import NONE
 from autokd.records import Epoch, Stage, StudentSpec, TeacherInfo, Training, content_hash
 from autokd.shared import NOWHERE, Shared
-from autokd.students import InputFormat, create_student
-from autokd.weights import hash_file, load_checkpoint, load_weights
+from autokd.students import InputFormat, create_student, is_own
+from autokd.weights import hash_file, hash_weights, load_checkpoint, load_weights
 
 __all__ = [
     "CachedLogits",
@@ -36,6 +37,7 @@ __all__ = [
     "describe_teacher",
     "load_teacher",
     "train_once",
+    "views_of",
 ]
 
 log = logging.getLogger(__name__)
@@ -73,6 +75,9 @@ def load_teacher(
             cache=cache, shared=shared,
         )  # fmt: skip
         source = "trained here"
+    elif config.pretrained and is_own(spec.model):
+        teacher = _own(spec, inputs, data, device)
+        source = f"weights of {spec.model}"
     elif config.checkpoint:
         teacher = _from_checkpoint(config.checkpoint, spec, inputs, data, device)
         source = str(config.checkpoint)
@@ -183,7 +188,7 @@ def train_once(
                 model,
                 teachers,
                 inputs=inputs,
-                views=data.views(stage.training.augmentation, cache=cache),
+                views=views_of(stage, data, cache=cache),
                 val=data.val,
                 seed=seed,
                 device=device,
@@ -199,6 +204,12 @@ def train_once(
     model = create(stage, data)
     load_weights(model, home / BEST)
     return Teacher(model, inputs, key, device)
+
+
+def views_of(stage: Stage, data: ImageData, *, cache: Path) -> Views:
+    """What the stage's student is shown, and its teachers are asked about."""
+    taught = bool(stage.teachers)
+    return data.views(stage.training.augmentation, cache=cache, taught=taught)
 
 
 def describe_epoch(epoch: Epoch, epochs: int) -> str:
@@ -266,6 +277,12 @@ def _pretrained(
         inputs = replace(inputs, mean=config.mean or own["mean"], std=config.std or own["std"])
     key = content_hash([str(model.pretrained_cfg), asdict(spec)])
     return Teacher(model, inputs, key, device)
+
+
+def _own(spec: StudentSpec, inputs: InputFormat, data: ImageData, device: torch.device) -> Teacher:
+    """A model of the user's own, with the weights that it comes with."""
+    model = build_student(spec, data)
+    return Teacher(model, inputs, content_hash([hash_weights(model), asdict(spec)]), device)
 
 
 def _first_line(error: Exception) -> str:

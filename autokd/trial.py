@@ -31,7 +31,7 @@ from autokd.records import (
 )
 from autokd.stopwatch import Stopwatch
 from autokd.task import Task
-from autokd.teachers import create, train_once
+from autokd.teachers import create, train_once, views_of
 from autokd.weights import hash_file, load_weights
 
 AUDIT = "audit"  # the folder of the report on val; test_audit: on test
@@ -177,7 +177,7 @@ def _train(
             model,
             _logits(stage, teachers, task),
             inputs=task.inputs(stage.student),
-            views=task.data.views(stage.training.augmentation, cache=task.cache),
+            views=views_of(stage, task.data, cache=task.cache),
             val=task.data.val,
             seed=stage_seed,
             device=task.device,
@@ -249,7 +249,7 @@ def _find_or_train_assistant(stage: Stage, teachers: dict[str, Teacher], task: T
 
 
 def _logits(stage: Stage, teachers: dict[str, Teacher], task: Task) -> list[TeacherLogits]:
-    views = task.data.views(stage.training.augmentation, cache=task.cache)
+    views = views_of(stage, task.data, cache=task.cache)
     return [
         answers_for(
             stage,

@@ -23,6 +23,15 @@ def save_weights(model: nn.Module, path: Path) -> None:
         raise StorageError(f"{path}: can't be written: {error}") from None
 
 
+def hash_weights(model: nn.Module) -> str:
+    """SHA-256 of all parameters and buffers, 64 hex digits."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def load_weights(model: nn.Module, path: Path) -> None:
     """Weights that autokd wrote itself, into the model they were written from."""
     try:

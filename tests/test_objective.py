@@ -171,6 +171,49 @@ def test_group_dro_weighs_the_whole_loss_of_each_image_by_its_group():
     torch.testing.assert_close(objective.total(terms, batch), (q / q.sum()) @ means)
 
 
+class Counted(Sure):
+    """Knows how often it was asked."""
+
+    asked = 0
+
+    def logits(self, batch: Batch, view: int):
+        self.asked += 1
+        return super().logits(batch, view)
+
+
+def kd_of_steps(drop: float, teachers, *, steps: int) -> list[float]:
+    wanted = stage(loss_weights={"ce": 0.5, "kd": 0.5}, teacher_drop=drop)
+    objective, student = make_objective(wanted, teachers=teachers), fresh_student().eval()
+    batch, *_ = some_batch()
+    return [objective(student, batch, 0, progress=0.0)[1]["kd"].item() for _ in range(steps)]
+
+
+class Unsure(Counted):
+    def logits(self, batch: Batch, view: int):
+        return 0.1 * super().logits(batch, view)
+
+
+def test_of_several_teachers_a_step_has_as_many_as_chance_leaves_and_never_none():
+    teachers = [Counted(), Unsure()]
+    (first,), (second,) = (kd_of_steps(0.0, [teacher], steps=1) for teacher in teachers)
+    (both,) = kd_of_steps(0.0, teachers, steps=1)
+    assert both == pytest.approx((first + second) / 2)
+    torch.manual_seed(0)
+    teachers = [Counted(), Unsure()]
+    terms = kd_of_steps(0.5, teachers, steps=400)
+    counts = [
+        sum(term == pytest.approx(value) for term in terms) for value in (first, second, both)
+    ]
+    assert sum(counts) == 400
+    # two that are left out together are as probable as both that stay: then one stays, either as probably
+    assert counts == [
+        pytest.approx(150, abs=40),
+        pytest.approx(150, abs=40),
+        pytest.approx(100, abs=40),
+    ]
+    assert teachers[0].asked == counts[0] + counts[2]  # who is left out is not asked
+
+
 def test_features_of_another_number_are_projected_and_equal_ones_are_not(tmp_path):
     own = count_features(fresh_student(), GROUPED.train, inputs=INPUTS, device=CPU)
     sure = Sure()
@@ -183,7 +226,7 @@ def test_features_of_another_number_are_projected_and_equal_ones_are_not(tmp_pat
 def test_the_gradient_of_mfd_reaches_student_and_projector(tmp_path):
     objective, student = make_objective(mitigated("mfd")), fresh_student()
     batch, *_ = some_batch()
-    objective.match(objective.look(student, batch), batch, 0)["mfd"].backward()
+    objective.match(objective.look(student, batch), batch, 0, [0])["mfd"].backward()
     assert all(p.grad.abs().sum() > 0 for p in objective.parameters)
     assert student.conv1[0].weight.grad.abs().sum() > 0
     assert student.get_classifier().weight.grad is None

@@ -181,6 +181,8 @@ def test_the_last_stage_is_what_would_be_deployed_and_epochs_add_up():
     assert candidate.student == STUDENT.student
     assert candidate.epochs == 3  # the student's own
     assert candidate.describe_stages() == "T→A→S"
+    both = replace(student, teachers=(TEACHER, "assistant_1"))
+    assert Candidate(stages=(assistant, both)).describe_stages() == "T→A⇉S"
 
 
 def test_a_candidate_without_teachers_is_described_as_learning_from_labels():

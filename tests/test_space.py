@@ -137,6 +137,34 @@ def test_stages_are_a_chain_from_the_teacher_to_the_student(seed):
             expected = (stage.name,)
 
 
+def dense_space(*guidance: str, assistants: int = 2) -> Space:
+    schedule = {"assistants": assistants, "guidance": [*guidance], "teacher_drop": [0.25, 0.5]}
+    return make_space(schedule=schedule, distill__loss="kd")
+
+
+def test_with_dense_guidance_all_larger_models_teach():
+    first, second, student = sample(dense_space("dense"), 0)[0].stages
+    assert (first.teachers, first.teacher_drop) == ((TEACHER,), 0.0)
+    assert (second.teachers, second.teacher_drop) == ((TEACHER, "assistant_1"), 0.25)
+    assert student.teachers == (TEACHER, "assistant_1", "assistant_2")
+
+
+@given(seeds)
+@settings(deadline=None, max_examples=30)
+def test_guidance_is_asked_for_where_there_is_a_choice_of_teachers(seed):
+    candidate, trial = sample(dense_space("chain", "dense"), seed)
+    asked, student = trial.params, candidate.stages[-1]
+    assert ("schedule.teacher_drop" in asked) == (asked["schedule.guidance"] == "dense")
+    assert student.teacher_drop == asked.get("schedule.teacher_drop", 0.0)
+    _, alone = sample(dense_space("chain", "dense", assistants=0), seed)
+    assert not {"schedule.guidance", "schedule.teacher_drop"} & {*alone.params}
+
+
+def test_an_unknown_guidance_is_refused_by_name():
+    with pytest.raises(ConfigError, match=r"schedule\.guidance: unknown 'dens'.*chain, dense"):
+        dense_space("dens")
+
+
 @given(seeds, seeds)
 @settings(deadline=None, max_examples=40)
 def test_assistants_are_trained_alike_for_all_trials_so_that_they_are_shared(first, second):

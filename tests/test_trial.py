@@ -215,8 +215,9 @@ MITIGATED = {"mitigation": "mfd", "loss_weights": {"ce": 1.0, "kd": 1.0, "mfd": 
         (stage(epochs=6, mitigation="group_dro"),),
         (stage(epochs=6, **MITIGATED),),
         (ASSISTANT, stage(teachers=("assistant_1",), epochs=6, optimizer="sgd")),
+        (ASSISTANT, stage(teachers=("teacher", "assistant_1"), epochs=6, teacher_drop=0.5)),
     ],
-    ids=["dropout", "patience", "finetune", "group_dro", "mfd", "assistant"],
+    ids=["dropout", "patience", "finetune", "group_dro", "mfd", "assistant", "dense"],
 )
 def test_a_trial_in_steps_is_the_trial_in_one_go(tmp_path, stages):
     task = make_task(make_data(grouped=True), tmp_path / "cache")

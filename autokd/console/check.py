@@ -25,6 +25,11 @@ def print_check(file: Path, check: Check) -> None:
         f"{file}: valid. {check.data.name}: {check.data.train_count} train, {check.data.val_count} val, "
         f"{check.data.test_count} test images of {len(check.data.class_names)} classes, "
         f"{check.data.image_size} px, {check.data.channels} channels."
+        + (
+            f" {check.data.unlabelled_count} more without labels."
+            if check.data.unlabelled_count
+            else ""
+        )
     )
     out.print(
         f"{check.parameters} parameters are searched. {found.feasible_share:.0%} of {len(found.sampled)} sampled "

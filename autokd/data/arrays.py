@@ -72,6 +72,14 @@ def read_npz(config: DataConfig, cache: Path) -> StoredSet:  # noqa: ARG001 - on
     )
 
 
+def read_npz_images(path: Path) -> ArrayReader:
+    """The array `images` alone, of the same shape as in `read_npz`."""
+    arrays = _load_arrays(path)
+    if "images" not in arrays:
+        raise DataError(f"{path}: needs the array images, has {', '.join(arrays) or 'none'}")
+    return ArrayReader(_check_images(path, arrays["images"]))
+
+
 def _load_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from autokd.data.images import LazyImages, MemoryImages
 from autokd.data.split import Split
+from autokd.data.unlabelled import JoinedImages
 from autokd.data.views import Views
 from autokd.errors import ConfigError, DataError
 
@@ -131,7 +132,8 @@ def _from_files(
     So they need not outlive an epoch, and no thread or GPU context is copied into them.
     """
     if processes is None:
-        processes = split.images.processes if isinstance(split.images, LazyImages) else 0
+        images = split.images
+        processes = images.processes if isinstance(images, (LazyImages, JoinedImages)) else 0
     context = None
     if processes:
         method = (

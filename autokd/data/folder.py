@@ -97,6 +97,18 @@ def read_folder(config: DataConfig, cache: Path) -> StoredSet:
     )
 
 
+def read_any_folder(root: Path, cache: Path) -> FolderReader:
+    """Every image below a folder, however deep it lies; folders' names mean nothing."""
+    from timm.data.readers.reader_image_folder import find_images_and_targets
+
+    samples, _ = find_images_and_targets(str(root))
+    if not samples:
+        raise DataError(f"{root}: holds no image")
+    names = [os.path.relpath(path, root) for path, _ in samples]
+    channels, _ = _survey(root, names, cache)
+    return FolderReader(root, tuple(names), channels)
+
+
 def _find_images(
     root: Path,
 ) -> tuple[list[str], NDArray[np.int64], NDArray[np.str_] | None, tuple[str, ...]]:

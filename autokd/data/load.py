@@ -30,6 +30,7 @@ from autokd.data.metadata import number_clusters, number_groups, read_metadata
 from autokd.data.sources import read_source
 from autokd.data.split import Split
 from autokd.data.stored_set import StoredSet
+from autokd.data.unlabelled import add_unlabelled, read_unlabelled
 from autokd.data.views import Views
 from autokd.errors import DataError
 from autokd.records import DataInfo, content_hash
@@ -60,6 +61,7 @@ class ImageData:
     groups: tuple[str, ...] = ()  # columns of the splits' metadata that audits compare
     cluster: str | None = None  # and the one of what no split shares: patient, writer
     files: tuple[str, ...] | None = None  # by the row in the set; None: the set has no files
+    transfer: Split | None = None  # train and images without labels; None: there are none
 
     def ids(self, split: Split) -> list[str]:
         """What a person finds each image by: its file, or else its row in the set."""
@@ -78,10 +80,14 @@ class ImageData:
         """What decides which pixels are seen in training, but for the augmentation."""
         return [self.info.hash, self.flip, self.seed, self.view_count]
 
-    def views(self, augmentation: str, *, cache: Path) -> Views:
-        """Train's augmented versions, drawn once for all trials and kept under `cache`."""
+    def shown(self, *, taught: bool) -> Split:
+        """What a stage trains on. Images without labels are for those that have a teacher."""
+        return self.transfer if taught and self.transfer else self.train
+
+    def views(self, augmentation: str, *, cache: Path, taught: bool = False) -> Views:
+        """The augmented versions of what a stage trains on, drawn once for all trials and kept under `cache`."""
         return Views(
-            split=self.train,
+            split=self.shown(taught=taught),
             augmentation=augmentation,
             count=self.view_count,
             seed=self.seed,
@@ -118,13 +124,16 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
     except DataError as error:
         raise DataError(f"data {config.root or stored.name}: {error}") from None
     lazy = _lazy_images(config, stored, rows)
-    images = _into_memory(stored, lazy, cache)
+    if config.unlabelled:
+        lazy["unlabelled"] = read_unlabelled(config.unlabelled, lazy["train"], cache)
+    images = _into_memory(lazy, cache)
     groups = config.metadata.groups if config.metadata else ()
     numbers = number_groups(metadata, groups) if metadata is not None and groups else None
     splits = {name: _split(stored, images[name], rows[name], metadata, numbers) for name in rows}
     mean, std = _statistics(splits["train"].images, seed)
+    unlabelled = images.get("unlabelled")
     return ImageData(
-        info=_info(config, stored, splits, lazy["train"]),
+        info=_info(config, stored, splits, lazy["train"], unlabelled),
         **splits,
         mean=mean,
         std=std,
@@ -135,6 +144,7 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
         groups=groups,
         cluster=cluster,
         files=stored.files,
+        transfer=add_unlabelled(splits["train"], unlabelled) if unlabelled else None,
     )
 
 
@@ -151,25 +161,21 @@ def _lazy_images(
     }
 
 
-def _into_memory(
-    stored: StoredSet, lazy: dict[str, LazyImages], cache: Path
-) -> dict[str, ImageSource]:
+def _into_memory(lazy: dict[str, LazyImages], cache: Path) -> dict[str, ImageSource]:
     """Splits as tensors when all of them fit together; decoded files are kept for other processes."""
     one = lazy["train"]
     pixels_each = one.channels * one.image_size**2
     if pixels_each * sum(len(images) for images in lazy.values()) > MEMORY_LIMIT:
         return dict(lazy)
-    reader = stored.reader
-    if isinstance(reader, ArrayReader):
-        return {name: MemoryImages(fit_rows(reader, images)) for name, images in lazy.items()}
-    identity = reader.identity()
-    return {name: MemoryImages(_decoded(identity, images, cache)) for name, images in lazy.items()}
+    return {name: MemoryImages(_decoded(images, cache)) for name, images in lazy.items()}
 
 
-def _decoded(identity: str, images: LazyImages, cache: Path) -> Tensor:
-    """uint8 (N, C, H, W) of a split that lies in files; decoded by the first process that asks."""
+def _decoded(images: LazyImages, cache: Path) -> Tensor:
+    """uint8 (N, C, H, W); of a split that lies in files decoded by the first process that asks."""
+    if isinstance(images.reader, ArrayReader):
+        return fit_rows(images.reader, images)
     shape = (len(images), images.channels, images.image_size, images.image_size)
-    name = content_hash([identity, shape, images.rows.tolist()])
+    name = content_hash([images.reader.identity(), shape, images.rows.tolist()])
 
     def chunks() -> Iterator[np.ndarray]:
         log.info("decoding %d images", len(images))
@@ -221,22 +227,32 @@ def _statistics(images: ImageSource, seed: int) -> tuple[tuple[float, ...], tupl
 
 
 def _info(
-    config: DataConfig, stored: StoredSet, splits: dict[str, Split], one: LazyImages
+    config: DataConfig,
+    stored: StoredSet,
+    splits: dict[str, Split],
+    one: LazyImages,
+    unlabelled: ImageSource | None,
 ) -> DataInfo:
     return DataInfo(
         name=stored.name,
         source=config.source,
-        hash=_hash(stored, splits, one),
+        hash=_hash(stored, splits, one, unlabelled),
         class_names=stored.class_names,
         channels=one.channels,
         image_size=one.image_size,
         train_count=len(splits["train"]),
         val_count=len(splits["val"]),
         test_count=len(splits["test"]),
+        unlabelled_count=len(unlabelled) if unlabelled else 0,
     )
 
 
-def _hash(stored: StoredSet, splits: dict[str, Split], one: LazyImages) -> str:
+def _hash(
+    stored: StoredSet,
+    splits: dict[str, Split],
+    one: LazyImages,
+    unlabelled: ImageSource | None,
+) -> str:
     """Of pixels in memory, or of the source's identity and how it is loaded; of labels and rows."""
     record: dict[str, object] = {"classes": stored.class_names}
     for name, split in splits.items():
@@ -245,4 +261,8 @@ def _hash(stored: StoredSet, splits: dict[str, Split], one: LazyImages) -> str:
         record[name] = [split.labels.tolist(), split.rows.tolist()]
     if isinstance(splits["train"].images, LazyImages):
         record["source"] = [stored.reader.identity(), one.image_size, one.channels]
+    if isinstance(unlabelled, MemoryImages):
+        record["unlabelled"] = hash_pixels(unlabelled.pixels)
+    elif isinstance(unlabelled, LazyImages):
+        record["unlabelled"] = unlabelled.reader.identity()
     return content_hash(record)

@@ -56,7 +56,7 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
     data = load_data(config.data, seed=config.seed, cache=cache)
     check_audit(config.audit.to_policy(seed=config.seed), data)
     space = Space(config, image_size=data.info.image_size, classes=len(data.info.class_names))
-    costs = StudentCosts(data, weight_dtype=config.budget.weights, rates=space.drop_rates)
+    costs = StudentCosts(data, space, weight_dtype=config.budget.weights)
     found = survey(space, costs, budget=config.budget.to_budget(), seed=config.seed)
     typical = found.feasible[len(found.feasible) // 2]
     candidate = space.sample(lambda name, dist: typical.params.get(name, centre(name, dist)))
@@ -68,7 +68,7 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
     def seconds(stage: Stage, *, frozen: bool = False) -> float:
         """To train on all images, or with `frozen` to ask for their logits."""
         model = build_student(stage.student, data).requires_grad_(not frozen)
-        images = len(data.train) * stage.training.epochs
+        images = len(data.shown(taught=bool(stage.teachers) or frozen)) * stage.training.epochs
         inputs = InputFormat(image_size=stage.student.image_size, mean=data.mean, std=data.std)
         return images * _seconds_per_image(model, stage, inputs, data.info, chosen)
 

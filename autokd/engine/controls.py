@@ -23,6 +23,7 @@ _NOTHING_ELSE = {
     "balance": FIXED,
     "teacher_warmup": 0.0,
     "teacher_until": 1.0,
+    "teacher_drop": 0.0,
 }
 # Hinton et al. 2015 at the weights that CIFAR work has used since (Tian et al. 2020).
 LOSSES: Mapping[str, Mapping[str, Any]] = {

@@ -81,7 +81,7 @@ def run_search(
     others = [] if new else begun_studies(url, config.name)
     refuse_changed(identity, others)
     space = Space(config, image_size=data.info.image_size, classes=len(data.info.class_names))
-    costs = StudentCosts(data, weight_dtype=config.budget.weights, rates=space.drop_rates)
+    costs = StudentCosts(data, space, weight_dtype=config.budget.weights)
     sample = survey(space, costs, budget=config.budget.to_budget(), seed=config.seed)
     fronts = earlier_fronts(url, config.search.warm_start)
     store = open_store(tracking_uri, directory)  # before the teacher: training one may take hours

@@ -2,8 +2,9 @@
 
 from autokd.students.create import create_student, expand_model_names
 from autokd.students.families import FAMILIES, Family
-from autokd.students.features import DEPTHS, Seen, look_inside
+from autokd.students.features import DEPTHS, Seen, look_inside, refuse_opaque
 from autokd.students.inputs import InputFormat
+from autokd.students.own import is_own
 
 __all__ = [
     "DEPTHS",
@@ -13,5 +14,7 @@ __all__ = [
     "Seen",
     "create_student",
     "expand_model_names",
+    "is_own",
     "look_inside",
+    "refuse_opaque",
 ]

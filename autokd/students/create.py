@@ -13,6 +13,7 @@ from torch import nn
 from autokd.errors import ConfigError, nearest_name
 from autokd.records import StudentSpec
 from autokd.students.families import FAMILIES
+from autokd.students.own import is_own, make_own
 
 
 def create_student(
@@ -30,6 +31,8 @@ def create_student(
     kwargs: dict[str, Any] = dict(spec.arguments) | {"num_classes": classes, "in_chans": channels}
     rates = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
     kwargs |= {name: rate for name, rate in rates.items() if rate > 0}
+    if is_own(spec.model):
+        return make_own(spec.model, image_size=spec.image_size, **kwargs)
     try:
         if spec.model in FAMILIES:
             return FAMILIES[spec.model].build(image_size=spec.image_size, **kwargs)

@@ -28,14 +28,8 @@ def look_inside(model: nn.Module, pixels: Tensor, *, taps: int = 0, pooled: bool
     """
     if not taps and not pooled:
         return Seen(model(pixels))
+    refuse_opaque(model, taps=taps, pooled=pooled)
     parts: Any = model
-    wanted = ("forward_features", "forward_head") + (("forward_intermediates",) if taps else ())
-    if not all(hasattr(model, name) for name in wanted):
-        what = "maps" if taps else "features before its classifier"
-        raise ConfigError(
-            f"{type(model).__name__} gives no {what}, which mfd and distill.feature_loss need; "
-            "leave those out or the model out of students.model"
-        )
     maps: tuple[Tensor, ...] = ()
     if taps:
         places = tap_places(len(parts.feature_info), taps)
@@ -46,6 +40,18 @@ def look_inside(model: nn.Module, pixels: Tensor, *, taps: int = 0, pooled: bool
         final = parts.forward_features(pixels)
     features = parts.forward_head(final, pre_logits=True).flatten(1) if pooled else None
     return Seen(parts.forward_head(final), features, maps)
+
+
+def refuse_opaque(model: nn.Module, *, taps: int, pooled: bool) -> None:
+    """Raises ConfigError where a model has not the parts of timm's models that what is asked for needs."""
+    wanted = ["forward_features", "forward_head"] if taps or pooled else []
+    wanted += ["forward_intermediates"] if taps else []
+    if not all(hasattr(model, name) for name in wanted):
+        what = "maps" if taps else "features before its classifier"
+        raise ConfigError(
+            f"{type(model).__name__} gives no {what}, which mfd and distill.feature_loss need; "
+            "leave those out, or take another model"
+        )
 
 
 def tap_places(stages: int, taps: int) -> list[int]:

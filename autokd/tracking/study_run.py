@@ -73,6 +73,7 @@ def study_params(info: SearchInfo) -> dict[str, str]:
         "data.train_count": str(info.data.train_count),
         "data.val_count": str(info.data.val_count),
         "data.test_count": str(info.data.test_count),
+        "data.unlabelled_count": str(info.data.unlabelled_count),
         "objectives": " ".join(info.objectives),
         "seed": str(info.seed),
     }
