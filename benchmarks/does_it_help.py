@@ -67,6 +67,10 @@ METHODS: dict[str, dict[str, Any]] = {  # name -> sections of the search file
     "DIST": {"distill": {"loss": "dist", "temperature": 4.0, "weight": 2.0, "label_weight": 1.0}},
     "LSKD": {"distill": {"loss": "lskd", "temperature": 2.0, "weight": 9.0, "label_weight": 0.1}},
     "KD by an assistant": {"distill": KD, "schedule": {"assistants": 1}},
+    "KD by teacher and assistant": {
+        "distill": KD,
+        "schedule": {"assistants": 1, "guidance": "dense", "teacher_drop": 0.25},
+    },
     "KD by three teachers": {"distill": KD, "ensemble": {"members": 3}},
 }  # fmt: skip
 
@@ -82,7 +86,7 @@ class Trained:
     seconds: float  # of its own training, without teacher and assistant
 
 
-def read_config(name: str, method: str, root: Path | None) -> Config:
+def read_config(name: str, method: str, root: Path | None, epochs: int | None) -> Config:
     """The set's search file with the method's values; one student is all that it holds."""
     setting = SETS[name]
     record = {
@@ -96,6 +100,7 @@ def read_config(name: str, method: str, root: Path | None) -> Config:
         "audit": {"robustness_images": 0},
     }
     changes = dict(METHODS[method])
+    changes["train"] = {"epochs": epochs}  # None: the set's
     if members := changes.pop("ensemble", {}).get("members"):
         record["teacher"] = {"ensemble": [setting["teacher"]] * members}
     return override_config(parse_config(record, source=name), changes)
@@ -162,6 +167,7 @@ def main() -> None:
     parser.add_argument("data", choices=SETS)
     parser.add_argument("--root", type=Path, help="where the set's files are")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, help="of every student; none: the set's own")
     parser.add_argument("--cache", type=Path, help="where teachers are kept; none: thrown away")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=[*METHODS])
     options = parser.parse_args()
@@ -171,7 +177,7 @@ def main() -> None:
         cache = options.cache or Path(place)
         trained = []
         for method in options.methods:
-            config = read_config(options.data, method, options.root)
+            config = read_config(options.data, method, options.root, options.epochs)
             task = create_task(config, cache=cache, device="cpu", threads=1)
             candidate = make_candidate(config, task)
             print(f"{method}: teacher {task.teacher_info.val_accuracy:.2%} on val", flush=True)

@@ -13,6 +13,7 @@ from autokd.auditing import check_audit
 from autokd.config import Config
 from autokd.data import load_data
 from autokd.distill import loss_terms
+from autokd.engine.executors import share_threads
 from autokd.engine.place import CACHE, make_writable
 from autokd.engine.strategies import least_share
 from autokd.engine.survey import Sampled, Survey, survey
@@ -53,6 +54,7 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
     cache = directory / CACHE
     make_writable(cache)
     chosen = choose_device(device)
+    torch.set_num_threads(share_threads(config.search.workers))  # estimates are of a worker
     data = load_data(config.data, seed=config.seed, cache=cache)
     check_audit(config.audit.to_policy(seed=config.seed), data)
     space = Space(config, image_size=data.info.image_size, classes=len(data.info.class_names))

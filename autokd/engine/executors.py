@@ -83,7 +83,7 @@ class ProcessPool:
     """
 
     def __init__(self, workers: int, config: Config, *, cache: Path, device: str | None) -> None:
-        threads = max(1, (os.cpu_count() or 1) // workers)
+        threads = share_threads(workers)
         self._task_arguments = (config, cache, device, threads)
         self._idle = [self._new_pool() for _ in range(workers)]
         self._running: dict[Future[TrialResult], tuple[Work, ProcessPoolExecutor]] = {}
@@ -174,6 +174,11 @@ def _end_with_driver() -> None:
     assert driver is not None
     driver.join()
     os._exit(1)
+
+
+def share_threads(workers: int) -> int:
+    """How many each of so many workers on this machine trains with."""
+    return max(1, (os.cpu_count() or 1) // workers)
 
 
 def load_task(config: Config, *, cache: Path, device: str | None, threads: int) -> Task:
