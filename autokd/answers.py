@@ -38,6 +38,7 @@ class Teacher:
     inputs: InputFormat
     hash: str  # of everything that made it
     device: torch.device
+    precision: str = "auto"  # that students are answered in; audits are not
 
     def __post_init__(self) -> None:
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -159,7 +160,7 @@ class CachedLogits:
         teacher = self._teacher
         log.info("asking the teacher for %s of view %d, %d images", kind, view + 1, self._shape[0])
         for batch in view_batches(self._views, view=view, batch_size=512, device=teacher.device):
-            with autocast(teacher.device, "auto"):
+            with autocast(teacher.device, teacher.precision):
                 pixels = teacher.inputs.prepare(batch.pixels)
                 seen = look_inside(teacher.model, pixels, pooled=kind == "features")
             values = seen.logits if seen.pooled is None else seen.pooled
@@ -204,7 +205,7 @@ class LiveLogits(CachedLogits):
         """Once for each batch, however much is asked of it."""
         if batch is not self._batch:
             teacher = self._teacher
-            with autocast(teacher.device, "auto"):
+            with autocast(teacher.device, teacher.precision):
                 pixels = teacher.inputs.prepare(batch.pixels)
                 self._seen = look_inside(teacher.model.eval(), pixels, **self._wanted)
             self._batch = batch

@@ -104,6 +104,8 @@ class TeacherConfig(Section):
     std: tuple[float, ...] | None = None
     ensemble: tuple[TeacherConfig, ...] = ()  # the mean of their probabilities is what they say
     weight: Annotated[float, Field(gt=0)] = 1.0  # in an ensemble
+    # that it answers students in: auto is bf16 on a GPU that has it; some CPUs have it too
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
 
     @property
     def members(self) -> tuple[TeacherConfig, ...]:

@@ -75,7 +75,7 @@ def train_stage(
     After epoch `until` it pauses: a checkpoint is left in `folder`, and with `resume` it goes on from there as if
     it had not paused.
     Raises TrainingDivergedError, naming the term, when a loss is NaN or infinite.
-    `watch` is told what is neither building nor training: evaluating on val.
+    `watch` is told what is neither building nor training: waiting for images, and evaluating on val.
     The stage's mitigation looks at the groups of train, and of val at the teacher's margins at most.
     """
     training, watch = stage.training, watch or Stopwatch()
@@ -120,10 +120,11 @@ def train_stage(
         sums: dict[str, Tensor] = {}
         batches = 0
         student.train()
-        for batch in train_batches(
+        loaded = train_batches(
             views, view=view, batch_size=training.batch_size, seed=seed, epoch=epoch, device=device,
             balance=objective.balance,
-        ):  # fmt: skip
+        )  # fmt: skip
+        for batch in watch.each("load", loaded):
             step = (epoch - 1) * steps_an_epoch + batches
             loss, terms = objective(student, mix(batch), view, progress=step / steps)
             optimizer.zero_grad()

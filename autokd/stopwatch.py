@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+_END = object()
 
 
 class Stopwatch:
@@ -33,6 +37,16 @@ class Stopwatch:
         finally:
             self._count()
             self._running.pop()
+
+    def each(self, activity: str, items: Iterable[T]) -> Iterator[T]:
+        """All of them; what counts is the time until each is there."""
+        iterator = iter(items)
+        while True:
+            with self(activity):
+                item = next(iterator, _END)
+            if item is _END:
+                return
+            yield item  # type: ignore[misc]
 
     def add(self, activity: str, seconds: float) -> None:
         """What another thread spent meanwhile."""

@@ -84,6 +84,7 @@ def load_teacher(
     else:
         teacher = _pretrained(config, spec, inputs, data, device)
         source = "pretrained weights of timm"
+    teacher = _answering_in(config.precision, teacher)
     measured = evaluate(teacher.model, data.val, inputs=teacher.inputs, device=device)
     return teacher, TeacherInfo(
         name=spec.model,
@@ -118,6 +119,7 @@ def _load_ensemble(
         content_hash([[member.hash, asdict(member.inputs)] for member in members] + weights),
         device,
     )
+    teacher = _answering_in(config.precision, teacher)
     measured = evaluate(teacher.model, data.val, inputs=teacher.inputs, device=device)
     return teacher, TeacherInfo(
         name=" + ".join(info.name for info in infos),
@@ -126,6 +128,13 @@ def _load_ensemble(
         val_accuracy=measured.accuracy,
         source="ensemble: " + ", ".join(info.source for info in infos),
     )
+
+
+def _answering_in(precision: str, teacher: Teacher) -> Teacher:
+    """What it says differs in the last digits, so that it is another teacher."""
+    if precision == "auto":
+        return teacher
+    return replace(teacher, precision=precision, hash=content_hash([teacher.hash, precision]))
 
 
 def describe_teacher(config: TeacherConfig, data: ImageData) -> Stage:

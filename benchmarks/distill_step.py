@@ -4,12 +4,16 @@
 
 scikit-learn's digits at 32 px, a student of 0.18 M and a teacher of 2.8 M parameters, batches of 64. Each round trains one epoch of
 each kind in turn, by the search's own stage loop without its evaluation; the teacher's logits are cached before.
-`plain loop` is what a script has: DataLoader, random crops in it, the teacher asked on every batch.
+`bare step` is forward, cross-entropy, backward and optimiser on one batch that is at hand: what labels alone take beyond it is
+data, augmentation and bookkeeping. `plain loop` is what a script has: DataLoader, random crops in it, the teacher asked on
+every batch. With `--torchdistill` (pip install torchdistill) its DistillationBox is trained on the same DataLoader, as its own
+examples/torchvision/image_classification.py does it.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import platform
 import statistics
@@ -21,6 +25,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from timm.optim import create_optimizer_v2
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
@@ -121,10 +126,80 @@ def plain_seconds(data: ImageData, digits: Digits, teacher: Teacher, device: tor
     return time.perf_counter() - start
 
 
+def bare_seconds(data: ImageData, device: torch.device) -> float:
+    """As many steps as an epoch has."""
+    student = build_student(STUDENT, data).to(device, memory_format=torch.channels_last).train()
+    optimizer = create_optimizer_v2(student, opt="adamw", lr=1e-3, weight_decay=0.05)
+    pixels = torch.randn(BATCH, 1, SIZE, SIZE, device=device)
+    labels = torch.arange(BATCH, device=device) % 10
+    start = time.perf_counter()
+    for _ in range(len(data.train) // BATCH):
+        loss = F.cross_entropy(student(pixels), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    loss.item()
+    seconds = time.perf_counter() - start
+    return seconds * len(data.train) / (len(data.train) // BATCH * BATCH)  # of the last batch too
+
+
+def torchdistill_seconds(
+    data: ImageData, digits: Digits, teacher: Teacher, device: torch.device
+) -> float:
+    from torchdistill.core.distillation import get_distillation_box
+
+    logits = {"module_path": ".", "io": "output"}
+    box = get_distillation_box(
+        copy.deepcopy(teacher.model), build_student(STUDENT, data).to(device), {"train": digits},
+        {
+            "num_epochs": 1,
+            "train_data_loader": {
+                "dataset_id": "train", "requires_supp": True,
+                "sampler": {"class_or_func": torch.utils.data.RandomSampler},
+                "kwargs": {"batch_size": BATCH, "drop_last": True},
+            },
+            "teacher": {"forward_proc": "forward_batch_only", "requires_grad": False},
+            "student": {"forward_proc": "forward_batch_only"},
+            "optimizer": {"key": "AdamW", "kwargs": {"lr": 1e-3, "weight_decay": 0.05}},
+            "criterion": {
+                "key": "WeightedSumLoss",
+                "kwargs": {
+                    "sub_terms": {
+                        "kd": {
+                            "criterion": {
+                                "key": "KDLoss",
+                                "kwargs": {
+                                    "student_module_path": logits["module_path"],
+                                    "student_module_io": logits["io"],
+                                    "teacher_module_path": logits["module_path"],
+                                    "teacher_module_io": logits["io"],
+                                    "temperature": 4.0, "alpha": 0.1,
+                                },
+                            },
+                            "weight": 1.0,
+                        },
+                    },
+                },
+            },
+        },
+        device, None, False, 1,
+    )  # fmt: skip
+    start = time.perf_counter()
+    box.pre_epoch_process(epoch=0)
+    for pixels, labels, supplement in box.train_data_loader:
+        pixels, labels = pixels.to(device), labels.to(device)
+        box.pre_forward_process()
+        loss = box.forward_process(pixels, labels, supplement)
+        box.post_forward_process(loss)
+        loss.item()  # its MetricLogger has every step's
+    return time.perf_counter() - start
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--torchdistill", action="store_true", help="as a peer, if installed")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -140,8 +215,14 @@ def main() -> None:
             "labels alone": lambda: stage_seconds(data, teacher, cache, LABELS, device),
             "cached teacher": lambda: stage_seconds(data, teacher, cache, taught, device),
             "live teacher": lambda: stage_seconds(data, teacher, cache, taught, device, live=True),
+            "live teacher in bf16": lambda: stage_seconds(
+                data, replace(teacher, precision="bf16"), cache, taught, device, live=True
+            ),
             "plain loop, live teacher": lambda: plain_seconds(data, digits, teacher, device),
         }
+        kinds["bare step"] = lambda: bare_seconds(data, device)
+        if options.torchdistill:
+            kinds["torchdistill"] = lambda: torchdistill_seconds(data, digits, teacher, device)
         for measure in kinds.values():  # views, logits and kernels are there before it counts
             measure()
         seconds = {name: [] for name in kinds}

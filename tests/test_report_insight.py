@@ -150,6 +150,15 @@ def test_a_summary_names_what_stands_out_and_a_front_that_still_grows():
     assert closing_sentences(replace(flat, importances=NOTHING.importances)) == []
 
 
+def test_a_summary_says_when_training_waited_for_its_images():
+    flat = (*INSIGHT.growth[:3], growth(400, 210, 60, 0.48))
+    quiet = replace(INSIGHT, growth=flat, importances=NOTHING.importances)
+    fast, slow = (replace(quiet, worker_seconds={"train": 90, "load": s}) for s in (9, 30))
+    assert closing_sentences(fast) == []
+    (sentence,) = closing_sentences(slow)
+    assert sentence.startswith("Training waited for images 25% of its time: more data.loader_")
+
+
 def test_rejections_are_told_by_the_limit_of_costs_and_the_gap_apart():
     sentences = rejection_sentences(INSIGHT)
     assert sentences == [

@@ -56,3 +56,18 @@ def test_what_ends_in_an_error_is_counted(clock):
     with watch("audit"):
         clock.now += 1
     assert watch.seconds == {"train": 7, "audit": 1}
+
+
+def test_what_counts_of_each_item_is_the_time_until_it_is_there(clock):
+    watch = Stopwatch(clock=clock)
+
+    def slowly():
+        for number in range(3):
+            clock.now += 2
+            yield number
+        clock.now += 1  # until it is known that there are no more
+
+    with watch("train"):
+        for number in watch.each("load", slowly()):
+            clock.now += 10 + number
+    assert watch.seconds == {"train": 33, "load": 7}

@@ -353,3 +353,27 @@ def test_a_view_is_computed_in_the_splits_order(tmp_path):
     with torch.inference_mode():
         live = teacher.model(teacher.inputs.prepare(batch.pixels))
     torch.testing.assert_close(logits.logits(batch, 1), live, rtol=1e-3, atol=1e-3)
+
+
+def test_a_teacher_answers_students_in_the_precision_that_is_asked_for(tmp_path):
+    weights = tmp_path / "teacher.safetensors"
+    save_file(WEIGHTS, weights)
+    config = {"model": "resnet", "arguments": dict(LARGE.arguments), "checkpoint": weights}
+    teachers = {
+        name: load_teacher(
+            TeacherConfig(**config, precision=name), DATA, cache=tmp_path, seed=0, device=CPU
+        )
+        for name in ("auto", "fp32", "bf16")
+    }
+    assert len({teacher.hash for teacher, _ in teachers.values()}) == 3
+    assert len({info.val_accuracy for _, info in teachers.values()}) == 1  # audits are in full
+    said = {
+        name: ask(cached(teacher, tmp_path), tmp_path) for name, (teacher, _) in teachers.items()
+    }
+    full, _ = said["fp32"]
+    assert torch.equal(said["auto"][0], full)  # on a CPU
+    model, inputs = teachers["bf16"][0].model, teachers["bf16"][0].inputs
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        live = model(inputs.prepare(said["bf16"][1]))
+    torch.testing.assert_close(said["bf16"][0], live.float(), rtol=1e-3, atol=1e-3)
+    assert not torch.equal(said["bf16"][0], full)

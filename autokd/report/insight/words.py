@@ -29,6 +29,7 @@ STATES = {
 }
 WORKERS = {
     "train": "train students",
+    "load": "wait for images",
     "evaluate": "evaluate on val",
     "audit": "audit fairness",
     "measure": "measure costs",
@@ -45,6 +46,7 @@ DRIVER = {
 WAIT = "wait"  # of the driver for its workers: not its own work
 NEARLY = 0.95  # of the final hypervolume
 LATE = 0.75  # share of the time after which a gain is a late one
+SLOW_LOADING = 0.1  # of training and of waiting for its images together
 GROWING = 0.01  # of the final hypervolume; a late gain above it says that there is more to come
 
 HOW_IMPORTANCE = (
@@ -105,7 +107,19 @@ def closing_sentences(insight: Insight) -> list[str]:
         sentences.append(
             f"The front is still growing ({gain:.1%} in the last quarter of the time): more trials may improve it."
         )
-    return sentences
+    return sentences + _loading_sentences(insight.worker_seconds)
+
+
+def _loading_sentences(seconds: Mapping[str, float]) -> list[str]:
+    """That images came too slowly, if they did."""
+    load = seconds.get("load", 0.0)
+    share = load / max(load + seconds.get("train", 0.0), 1e-9)
+    if share < SLOW_LOADING:
+        return []
+    return [
+        f"Training waited for images {share:.0%} of its time: more data.loader_processes, a smaller data.image_size "
+        "or smaller files make it faster."
+    ]
 
 
 def importance_sentences(found: Importances) -> list[str]:
