@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autokd.data.array_file import array_file
-from autokd.data.batches import Batch, view_batches
+from autokd.data.batches import Batch, split_batch, view_batches
 from autokd.data.load import Split
 from autokd.data.views import Views
-from autokd.distill import predict
+from autokd.distill import EVAL_BATCH, predict
 from autokd.losses import full_precision
+from autokd.memory import shrink_to_fit
 from autokd.objective import count_features, features_needed
 from autokd.precision import autocast
 from autokd.records import Stage, content_hash
@@ -159,12 +160,24 @@ class CachedLogits:
     def _compute(self, kind: str, view: int) -> Iterator[NDArray[np.float16]]:
         teacher = self._teacher
         log.info("asking the teacher for %s of view %d, %d images", kind, view + 1, self._shape[0])
-        for batch in view_batches(self._views, view=view, batch_size=512, device=teacher.device):
+
+        def ask(batch: Batch) -> Tensor:
             with autocast(teacher.device, teacher.precision):
                 pixels = teacher.inputs.prepare(batch.pixels)
                 seen = look_inside(teacher.model, pixels, pooled=kind == "features")
-            values = seen.logits if seen.pooled is None else seen.pooled
+            return seen.logits if seen.pooled is None else seen.pooled
+
+        most = EVAL_BATCH
+        for batch in view_batches(
+            self._views, view=view, batch_size=EVAL_BATCH, device=teacher.device
+        ):
+            attempt = partial(_in_parts, ask, batch)
+            values, most = shrink_to_fit(attempt, most, least=2)
             yield values.to("cpu", torch.float16).numpy()
+
+
+def _in_parts(ask: Callable[[Batch], Tensor], batch: Batch, most: int) -> Tensor:
+    return torch.cat([ask(part) for part in split_batch(batch, most)])
 
 
 class LiveLogits(CachedLogits):

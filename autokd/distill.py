@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autokd.checkpoint import Resumable
-from autokd.data.batches import count_batches, eval_batches, train_batches
+from autokd.data.batches import Batch, count_batches, eval_batches, split_batch, train_batches
 from autokd.data.load import Split
 from autokd.data.mixing import make_mixing
 from autokd.data.views import Views
 from autokd.errors import TrainingDivergedError
+from autokd.memory import shrink_to_fit
 from autokd.objective import Objective, TeacherLogits, loss_terms
 from autokd.precision import autocast
 from autokd.records import Epoch, Stage
@@ -39,6 +41,7 @@ __all__ = [
     "train_stage",
 ]
 
+EVAL_BATCH = 512  # images at a time where nothing is learned
 WARMUP_SHARE = 0.1  # of a stage's steps, over which the learning rate rises
 
 BEST, LAST = "best.safetensors", "last.safetensors"
@@ -100,11 +103,13 @@ def train_stage(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: _warmup_cosine(step, steps)
     )
+    fit = _Fit(training.batch_size)
     parts = {
         "student": student,
         "optimizer": optimizer,
         "schedule": schedule,
         "objective": objective,
+        "fit": fit,
     }
     state = Resumable(stage.name, **parts | ({"average": average} if average else {}))
     done, best_accuracy, epochs_since_best = state.load(folder) if resume else (0, at_least, 0)
@@ -126,19 +131,18 @@ def train_stage(
         )  # fmt: skip
         for batch in watch.each("load", loaded):
             step = (epoch - 1) * steps_an_epoch + batches
-            loss, terms = objective(student, mix(batch), view, progress=step / steps)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            attempt = partial(
+                _learn, objective, optimizer, student, mix(batch), view, progress=step / steps
+            )
+            means, fit.most = shrink_to_fit(attempt, fit.most, least=2)
             if training.clip_norm:
                 nn.utils.clip_grad_norm_(trained, training.clip_norm)
             optimizer.step()
             schedule.step()
             if average:
                 average.update(student, step=step)
-            for name, term in (
-                terms | {"total": loss}
-            ).items():  # no synchronisation: sums stay on the device
-                sums[name] = sums.get(name, torch.zeros((), device=device)) + term.detach().mean()
+            for name, mean in means.items():  # no synchronisation: sums stay on the device
+                sums[name] = sums.get(name, torch.zeros((), device=device)) + mean
             batches += 1
         _refuse_divergence(
             stage.name, epoch, {name: float(total) / batches for name, total in sums.items()}
@@ -164,6 +168,7 @@ def train_stage(
             val_accuracy=measured.accuracy,
             learning_rate=rate,
             seconds=time.perf_counter() - start,
+            at_once=fit.most if fit.most < training.batch_size else None,
         )
         if epoch == until:
             state.save(
@@ -173,7 +178,44 @@ def train_stage(
     save_weights(shown, folder / LAST)
 
 
-@torch.inference_mode()
+@dataclass
+class _Fit:
+    """How many images go through the student at a time: a batch, unless memory ran short."""
+
+    most: int
+
+    def state_dict(self) -> dict[str, int]:
+        return {"most": self.most}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        self.most = state["most"]
+
+
+def _learn(
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    student: nn.Module,
+    batch: Batch,
+    view: int,
+    most: int,
+    *,
+    progress: float,
+) -> dict[str, Tensor]:
+    """The gradients of a batch, of so many images at a time; each term's mean, and the total's.
+
+    In parts it is the same but for what looks at several images at once: batch norm, and losses on relations.
+    """
+    optimizer.zero_grad()
+    means: dict[str, Tensor] = {}
+    for part in split_batch(batch, most):
+        share = len(part.pixels) / len(batch.pixels)
+        loss, terms = objective(student, part, view, progress=progress)
+        (share * loss).backward()  # type: ignore[no-untyped-call]
+        for name, term in (terms | {"total": loss}).items():
+            means[name] = means.get(name, 0.0) + share * term.detach().mean()
+    return means
+
+
 def predict(
     model: nn.Module,
     split: Split,
@@ -184,11 +226,17 @@ def predict(
 ) -> Tensor:
     """Logits of every image of the split in its order: (N, C) float32 on the CPU."""
     model.eval()
-    parts = []
-    for batch in eval_batches(split, batch_size=512, device=device):
-        with autocast(device, precision):
-            parts.append(model(inputs.prepare(batch.pixels)).float())
-    return torch.cat(parts).cpu()
+
+    @torch.inference_mode()
+    def attempt(batch_size: int) -> Tensor:
+        parts = []
+        for batch in eval_batches(split, batch_size=batch_size, device=device):
+            with autocast(device, precision):
+                parts.append(model(inputs.prepare(batch.pixels)).float())
+        return torch.cat(parts).cpu()
+
+    logits, _ = shrink_to_fit(attempt, EVAL_BATCH, least=1)
+    return logits
 
 
 def evaluate(

@@ -220,6 +220,7 @@ class Epoch:
     val_accuracy: float  # 0..1
     learning_rate: float
     seconds: float
+    at_once: int | None = None  # images that memory held, of a larger batch; None: whole batches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,9 @@ from autokd.auditing import audit_student
 from autokd.checkpoint import CHECKPOINT, read_checkpoint
 from autokd.distill import BEST, TeacherLogits, predict, score, train_stage
 from autokd.errors import AutoKDError, StorageError, storage_errors
-from autokd.failure import describe_bug, is_out_of_memory, over_memory
+from autokd.failure import describe_bug, over_memory
 from autokd.fairness.audit import Audit
+from autokd.memory import is_out_of_memory
 from autokd.quantities import format_cost
 from autokd.records import (
     TEACHER,

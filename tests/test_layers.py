@@ -27,6 +27,7 @@ LAYERS = (
         "cost",
         "pareto",
         "precision",
+        "memory",
         "balance",
         "kept",
     },

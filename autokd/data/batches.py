@@ -57,6 +57,13 @@ def train_batches(
     return _of_view(views, view, parts, torch.device(device), processes)
 
 
+def split_batch(batch: Batch, most: int) -> Iterator[Batch]:
+    """In order, in even parts of about `most` images, and never of a single one."""
+    count = len(batch.pixels)
+    parts = max(1, min(-(-count // most), count // 2))
+    yield from map(Batch._make, zip(*(torch.tensor_split(v, parts) for v in batch), strict=True))
+
+
 def count_batches(count: int, batch_size: int) -> int:
     """How many batches `train_batches` makes of so many images."""
     return count // batch_size + (count % batch_size > 1)

@@ -124,6 +124,8 @@ def _points(result: TrialResult) -> Iterator[Point]:
         seconds += epoch.seconds if math.isfinite(epoch.seconds) else 0.0
         yield Point("train/loss", epoch.train_loss, step, seconds)
         yield Point("train/learning_rate", epoch.learning_rate, step, seconds)
+        if epoch.at_once:
+            yield Point("train/at_once", epoch.at_once, step, seconds)
         yield Point("val/epoch_accuracy", epoch.val_accuracy, step, seconds)
         yield Point("val/epoch_loss", epoch.val_loss, step, seconds)
     final = {f"val/{name}": value for name, value in result.val.items()}
