@@ -93,6 +93,8 @@ class CachedLogits:
         self._shared = shared
         self._shape = (len(views.split.labels), classes)
         self._tables: dict[tuple[str, int], Tensor] = {}
+        # of each kind the view in use, where batches are: nothing is fetched from a GPU at a step
+        self._near: dict[str, tuple[int, Tensor]] = {}
 
     def logits(self, batch: Batch, view: int) -> Tensor:
         """(B, C) float32 on the batch's device."""
@@ -128,8 +130,9 @@ class CachedLogits:
     def _rows(self, kind: str, batch: Batch, view: int, shape: tuple[int, int]) -> Tensor:
         if (kind, view) not in self._tables:
             self._tables[kind, view] = self._load(kind, view, shape)
-        table = self._tables[kind, view]
-        return table[batch.index.to(table.device)].to(batch.pixels.device, torch.float32)
+        if kind not in self._near or self._near[kind][0] != view:
+            self._near[kind] = view, self._tables[kind, view].to(batch.index.device)
+        return self._near[kind][1][batch.index].float()
 
     def _load(self, kind: str, view: int, shape: tuple[int, int]) -> Tensor:
         name = content_hash(

@@ -23,6 +23,7 @@ from autokd.data.views import Views
 from autokd.errors import TrainingDivergedError
 from autokd.memory import shrink_to_fit
 from autokd.objective import Objective, TeacherLogits, loss_terms
+from autokd.peers import ALONE, Peers
 from autokd.precision import autocast
 from autokd.records import Epoch, Stage
 from autokd.stopwatch import Stopwatch
@@ -70,6 +71,7 @@ def train_stage(
     resume: bool = False,
     until: int | None = None,
     watch: Stopwatch | None = None,
+    peers: Peers = ALONE,
 ) -> Iterator[Epoch]:
     """Train the student in place, one epoch a step; yields what each epoch came to.
 
@@ -78,6 +80,7 @@ def train_stage(
     After epoch `until` it pauses: a checkpoint is left in `folder`, and with `resume` it goes on from there as if
     it had not paused.
     Raises TrainingDivergedError, naming the term, when a loss is NaN or infinite.
+    With `peers` each process is given its part of every batch, and all come to the same weights.
     `watch` is told what is neither building nor training: waiting for images, and evaluating on val.
     The stage's mitigation looks at the groups of train, and of val at the teacher's margins at most.
     """
@@ -98,12 +101,14 @@ def train_stage(
     mix = make_mixing(training.mixup, training.cutmix, classes=int(student.num_classes))  # type: ignore[arg-type]
     average = ModelEmaV3(student, decay=training.ema, use_warmup=True) if training.ema else None
     shown = average.module if average else student  # what is evaluated and kept
-    steps_an_epoch = count_batches(len(views.split), training.batch_size)
+    learner = peers.spread(Learner(student, objective), parts_unused=stage.teacher_drop > 0)
+    steps_an_epoch = count_batches(len(views.split), training.batch_size, peers)
     steps = training.epochs * steps_an_epoch
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: _warmup_cosine(step, steps)
     )
-    fit = _Fit(training.batch_size)
+    # peers take as many steps as each other
+    fit = _Fit(training.batch_size, least=2 if peers.count == 1 else training.batch_size)
     parts = {
         "student": student,
         "optimizer": optimizer,
@@ -127,14 +132,12 @@ def train_stage(
         student.train()
         loaded = train_batches(
             views, view=view, batch_size=training.batch_size, seed=seed, epoch=epoch, device=device,
-            balance=objective.balance,
+            balance=objective.balance, peers=peers,
         )  # fmt: skip
         for batch in watch.each("load", loaded):
             step = (epoch - 1) * steps_an_epoch + batches
-            attempt = partial(
-                _learn, objective, optimizer, student, mix(batch), view, progress=step / steps
-            )
-            means, fit.most = shrink_to_fit(attempt, fit.most, least=2)
+            attempt = partial(_learn, learner, optimizer, mix(batch), view, progress=step / steps)
+            means, fit.most = shrink_to_fit(attempt, fit.most, least=fit.least)
             if training.clip_norm:
                 nn.utils.clip_grad_norm_(trained, training.clip_norm)
             optimizer.step()
@@ -144,9 +147,11 @@ def train_stage(
             for name, mean in means.items():  # no synchronisation: sums stay on the device
                 sums[name] = sums.get(name, torch.zeros((), device=device)) + mean
             batches += 1
+        sums = peers.mean(sums)
         _refuse_divergence(
             stage.name, epoch, {name: float(total) / batches for name, total in sums.items()}
         )
+        peers.agree(shown)
 
         with watch("evaluate"):
             measured = evaluate(
@@ -183,6 +188,7 @@ class _Fit:
     """How many images go through the student at a time: a batch, unless memory ran short."""
 
     most: int
+    least: int
 
     def state_dict(self) -> dict[str, int]:
         return {"most": self.most}
@@ -191,10 +197,22 @@ class _Fit:
         self.most = state["most"]
 
 
+class Learner(nn.Module):
+    """All that is trained, and one forward pass of it: what DistributedDataParallel wants to see."""
+
+    def __init__(self, student: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.student = student
+        self.projectors = objective.projectors
+        self._objective = objective
+
+    def forward(self, batch: Batch, view: int, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        return self._objective(self.student, batch, view, progress=progress)
+
+
 def _learn(
-    objective: Objective,
+    learner: nn.Module,
     optimizer: torch.optim.Optimizer,
-    student: nn.Module,
     batch: Batch,
     view: int,
     most: int,
@@ -209,8 +227,8 @@ def _learn(
     means: dict[str, Tensor] = {}
     for part in split_batch(batch, most):
         share = len(part.pixels) / len(batch.pixels)
-        loss, terms = objective(student, part, view, progress=progress)
-        (share * loss).backward()  # type: ignore[no-untyped-call]
+        loss, terms = learner(part, view, progress)
+        (share * loss).backward()
         for name, term in (terms | {"total": loss}).items():
             means[name] = means.get(name, 0.0) + share * term.detach().mean()
     return means

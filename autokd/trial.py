@@ -19,6 +19,7 @@ from autokd.errors import AutoKDError, StorageError, storage_errors
 from autokd.failure import describe_bug, over_memory
 from autokd.fairness.audit import Audit
 from autokd.memory import is_out_of_memory
+from autokd.peers import ALONE, Peers
 from autokd.quantities import format_cost
 from autokd.records import (
     TEACHER,
@@ -57,11 +58,12 @@ def run_trial(
     cost: Cost | None = None,
     until: int | None = None,
     before: TrialResult | None = None,
+    peers: Peers = ALONE,
 ) -> TrialResult:
     """Everything that is to be known about one candidate. What goes wrong ends the trial and is its result.
 
     `cost` is what is known of it already. Pauses after `until` epochs of the student's own; `before` is what an
-    earlier pause came to, and it goes on from there. Raises only StorageError: a full disk would fail every further
+    earlier pause came to, and it goes on from there. `peers` train the student's own stages together. Raises only StorageError: a full disk would fail every further
     trial too.
     """
     start = time.perf_counter()
@@ -84,7 +86,7 @@ def run_trial(
                 with watch("measure"):
                     result = _measure(result, task, cost)
             if result.state != "rejected":
-                result = _train_and_evaluate(result, task, folder, until, watch)
+                result = _train_and_evaluate(result, task, folder, until, watch, peers)
     except StorageError:
         raise
     except AutoKDError as error:
@@ -111,12 +113,19 @@ def _measure(blank: TrialResult, task: Task, known: Cost | None) -> TrialResult:
 
 
 def _train_and_evaluate(
-    measured: TrialResult, task: Task, folder: Path, until: int | None, watch: Stopwatch
+    measured: TrialResult,
+    task: Task,
+    folder: Path,
+    until: int | None,
+    watch: Stopwatch,
+    peers: Peers,
 ) -> TrialResult:
     with watch("assistants"):
         teachers = find_or_train_teachers(measured.candidate, task)
     with watch("train"):
-        history, model = _train(measured, teachers, task, folder=folder, until=until, watch=watch)
+        history, model = _train(
+            measured, teachers, task, folder=folder, until=until, watch=watch, peers=peers
+        )
     paused = until is not None and len(history) == until
     result = replace(measured, history=history, state="stopped" if paused else "complete")
     if paused and not task.audits_pauses:
@@ -153,6 +162,7 @@ def _train(
     folder: Path,
     until: int | None,
     watch: Stopwatch,
+    peers: Peers,
 ) -> tuple[tuple[Epoch, ...], nn.Module]:
     """The student's own stages in turn, from the last pause on. The model has the weights of its best epoch on val."""
     checkpoint = read_checkpoint(folder) if measured.history else None
@@ -187,6 +197,7 @@ def _train(
             resume=resumed,
             until=None if until is None else until - len(earlier),
             watch=watch,
+            peers=peers,
         )
         load_weights(model, folder / BEST)
         if len(history) == until:

@@ -13,7 +13,7 @@ from tiny_task import CPU, candidate, make_data, make_task, make_teacher, stage
 
 from autokd.answers import CachedLogits
 from autokd.data.batches import Batch, split_batch
-from autokd.distill import _learn, predict
+from autokd.distill import Learner, _learn, predict
 from autokd.memory import shrink_to_fit
 from autokd.objective import Objective
 from autokd.records import StudentSpec
@@ -107,7 +107,8 @@ def test_gradients_in_parts_are_those_of_the_whole_batch(tmp_path, most):
             wanted, student, [answers], train=DATA.train, val=DATA.val, inputs=INPUTS, device=CPU
         )
         optimizer = torch.optim.SGD(student.parameters(), lr=0.1)
-        means = _learn(objective, optimizer, student, batch_of(32), 0, size, progress=0.0)
+        learner = Learner(student, objective)
+        means = _learn(learner, optimizer, batch_of(32), 0, size, progress=0.0)
         found.append((means, [p.grad.clone() for p in student.parameters()]))
     (whole, gradients), (parts, same) = found
     assert parts.keys() == whole.keys() == {"ce", "kd", "total"}

@@ -114,10 +114,16 @@ def run(
             help="A trial's number in the latest study, STUDY/NUMBER, an MLflow run id, a candidate's hash, or a candidate.yaml."
         ),
     ],
+    output: Annotated[
+        Path | None, typer.Option(help="A new folder for its weights, its audit and its record.")
+    ] = None,
     tracking_uri: TrackingUri = None,
     device: Device = None,
 ) -> None:
-    """Train one candidate again from its record, and compare its val accuracy with the recorded one."""
+    """Train one candidate again from its record, and compare its val accuracy with the recorded one.
+
+    Under torchrun, all its processes train it together.
+    """
     from autokd.console.candidate import print_rerun
     from autokd.engine.rerun import rerun
     from autokd.tracking.find import find_candidate
@@ -127,4 +133,6 @@ def run(
         text, source = Path(candidate).read_text(encoding="utf-8"), candidate
     else:
         text, source = find_candidate(open_store(tracking_uri, Path.cwd(), create=False), candidate)
-    print_rerun(rerun(text, source=source, directory=Path.cwd(), device=device))
+    done = rerun(text, source=source, directory=Path.cwd(), device=device, output=output)
+    if done.first:
+        print_rerun(done)

@@ -24,7 +24,10 @@ def print_rerun(rerun: Rerun) -> None:
     new, old = result.val["accuracy"], recorded.val_accuracy
     known = f"recorded {old:.4%}" if old is not None else "none recorded"
     verdict = " (the same)" if old == new else ""
-    out.print(f"val accuracy {new:.4%}, {known}{verdict}; {format_seconds(result.seconds)}")
+    together = f" by {rerun.processes} processes" if rerun.processes > 1 else ""
+    out.print(
+        f"val accuracy {new:.4%}, {known}{verdict}; {format_seconds(result.seconds)}{together}"
+    )
     if not rerun.same_teacher:
         out.print(
             "The teacher is not the one of the record: it was trained anew, or its file has changed."

@@ -17,6 +17,7 @@ from autokd.data.split import Split
 from autokd.data.unlabelled import JoinedImages
 from autokd.data.views import Views
 from autokd.errors import ConfigError, DataError
+from autokd.peers import ALONE, Peers
 
 
 class Batch(NamedTuple):
@@ -38,8 +39,9 @@ def train_batches(
     device: torch.device | str,
     balance: Tensor | None = None,
     processes: int | None = None,
+    peers: Peers = ALONE,
 ) -> Iterator[Batch]:
-    """Every image of one view once, in an order that depends on `seed` and `epoch` alone.
+    """Every image of one view once, in an order that depends on `seed` and `epoch` alone; with `peers` this process's part.
 
     With `balance`, each image's group (N,), as many images are drawn with replacement, each group as often as another.
     A last batch of one image is left out: batch norm has no variance of it, and relations between
@@ -53,7 +55,9 @@ def train_batches(
         order = epoch_order(len(views.split), seed=seed, epoch=epoch)
     else:
         order = balanced_order(balance, seed=seed, epoch=epoch)
-    parts = [part for part in torch.split(order, batch_size) if len(part) > 1]
+    peers.refuse_uneven(batch_size)
+    parts = [peers.part(part) for part in torch.split(order, batch_size)]
+    parts = [part for part in parts if len(part) > 1]
     return _of_view(views, view, parts, torch.device(device), processes)
 
 
@@ -64,9 +68,9 @@ def split_batch(batch: Batch, most: int) -> Iterator[Batch]:
     yield from map(Batch._make, zip(*(torch.tensor_split(v, parts) for v in batch), strict=True))
 
 
-def count_batches(count: int, batch_size: int) -> int:
+def count_batches(count: int, batch_size: int, peers: Peers = ALONE) -> int:
     """How many batches `train_batches` makes of so many images."""
-    return count // batch_size + (count % batch_size > 1)
+    return count // batch_size + (count % batch_size >= 2 * peers.count)
 
 
 def view_batches(
@@ -166,7 +170,8 @@ def _from_files(
 def _move(batch: Batch, device: torch.device) -> Batch:
     if device.type == "cpu":
         return batch
-    return Batch(*(part.to(device, non_blocking=True) for part in batch))
+    # from page-locked memory copying waits for nobody
+    return Batch(*(part.pin_memory().to(device, non_blocking=True) for part in batch))
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from autokd.engine.candidate_file import CandidateFile, parse_candidate_file
+from autokd.engine.candidate_file import NAME, CandidateFile, parse_candidate_file
 from autokd.engine.place import CACHE, make_writable
-from autokd.errors import DataError
+from autokd.errors import ConfigError, DataError, storage_errors
+from autokd.peers import all_peers
 from autokd.records import TrialResult
 from autokd.task import create_task
 from autokd.trial import run_trial
@@ -24,25 +26,46 @@ class Rerun:
     recorded: CandidateFile
     result: TrialResult
     same_teacher: bool  # a teacher trained on another machine has other weights
+    processes: int  # that trained it together
+    first: bool  # whether this is the one of them that speaks
 
 
-def rerun(text: str, *, source: str, directory: Path, device: str | None) -> Rerun:
+def rerun(
+    text: str, *, source: str, directory: Path, device: str | None, output: Path | None = None
+) -> Rerun:
     """Train the candidate of a candidate file with its own seed and number of threads.
 
-    On the same machine's CPU the accuracy is the same. Raises DataError where the data have changed since.
+    On the same machine's CPU the accuracy is the same. Where torchrun started several processes they train it together,
+    each with its part of every batch. `output`: a new folder for weights and audit. Raises DataError where the data
+    have changed since.
     """
+    if output and output.exists():
+        raise ConfigError(f"--output {output}: is there already; name a new folder")
     recorded = parse_candidate_file(text, source=source)
     cache = directory / CACHE
     make_writable(cache)
-    task = create_task(recorded.config, cache=cache, device=device, threads=recorded.threads)
-    if task.data.info.hash != recorded.data_hash:
-        raise DataError(
-            f"{source}: was trained on other data than {recorded.config.data.source} holds now "
-            f"({task.data.info.hash}, then {recorded.data_hash}); figures would not compare"
-        )
-    with tempfile.TemporaryDirectory(dir=cache, prefix="run-") as folder:
+    with (
+        all_peers() as peers,
+        tempfile.TemporaryDirectory(dir=cache, prefix="run-") as place,
+    ):
+        task = create_task(recorded.config, cache=cache, device=device, threads=recorded.threads)
+        if task.data.info.hash != recorded.data_hash:
+            raise DataError(
+                f"{source}: was trained on other data than {recorded.config.data.source} holds now "
+                f"({task.data.info.hash}, then {recorded.data_hash}); figures would not compare"
+            )
+        folder = Path(place) / "trial"
         result = run_trial(
-            recorded.candidate, task, number=0, seed=recorded.seed, folder=Path(folder)
+            recorded.candidate, task, number=0, seed=recorded.seed, folder=folder, peers=peers
         )
-    same_teacher = task.teacher_info.hash == recorded.teacher_hash
-    return Rerun(recorded=recorded, result=result, same_teacher=same_teacher)
+        if output and peers.rank == 0:
+            with storage_errors(output):
+                shutil.copytree(folder, output)
+                (output / NAME).write_text(text, encoding="utf-8")
+    return Rerun(
+        recorded=recorded,
+        result=result,
+        same_teacher=task.teacher_info.hash == recorded.teacher_hash,
+        processes=peers.count,
+        first=peers.rank == 0,
+    )
