@@ -2,7 +2,7 @@
 
     python plain_script.py data.npz teacher.safetensors --trials 100 --seed 0
 
-`data.npz` holds images (N, 1, 8, 8) uint8 and labels of train and val. The space is that of search_spaces/quickstart.yaml
+`data.npz` holds grey images (N, 1, S, S) uint8 and labels of train and val. The space is that of search_spaces/quickstart.yaml
 without assistants. Prints a JSON line a student: seconds since the start, val accuracy, MACs. Nothing of autokd is used.
 """
 
@@ -22,15 +22,16 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-MOST_MACS, MOST_PARAMS = 1_000_000, 100_000
 EPOCHS, BATCH = 12, 64
 
 
-class Digits(Dataset):
+class Images(Dataset):
     def __init__(self, images, labels, mean, std, *, augment):
         self.images = ((torch.from_numpy(images).float() / 255) - mean) / std
         self.labels = torch.from_numpy(labels)
-        self.augment = v2.RandomCrop(8, padding=1, padding_mode="reflect") if augment else None
+        size = images.shape[-1]
+        crop = v2.RandomCrop(size, padding=size // 8, padding_mode="reflect")
+        self.augment = crop if augment else None
 
     def __len__(self):
         return len(self.labels)
@@ -71,9 +72,9 @@ def suggest_student(trial):
     )
 
 
-def count(model):
+def count(model, size):
     model.eval()
-    flops = FlopCountAnalysis(model, torch.zeros(1, 1, 8, 8))
+    flops = FlopCountAnalysis(model, torch.zeros(1, 1, size, size))
     flops.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     return flops.total(), sum(p.numel() for p in model.parameters())
 
@@ -118,6 +119,8 @@ def main():
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--max-macs", type=float, default=1e6)
+    parser.add_argument("--max-params", type=float, default=1e5)
     args = parser.parse_args()
     start = time.perf_counter()
     torch.set_num_threads(args.threads)
@@ -128,10 +131,10 @@ def main():
     teacher.load_state_dict(load_file(args.teacher))
     teacher.eval()
     sets = {
-        augment: Digits(data["train_images"], data["train_labels"], mean, std, augment=augment)
+        augment: Images(data["train_images"], data["train_labels"], mean, std, augment=augment)
         for augment in (True, False)
     }
-    val = DataLoader(Digits(data["val_images"], data["val_labels"], mean, std, augment=False), 256)
+    val = DataLoader(Images(data["val_images"], data["val_labels"], mean, std, augment=False), 256)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         directions=["maximize", "minimize"], sampler=optuna.samplers.TPESampler(seed=args.seed)
@@ -148,10 +151,12 @@ def main():
             "label_weight": trial.suggest_categorical("label_weight", [0.1, 0.5, 1.0]),
         }
         augment = trial.suggest_categorical("augmentation", ["light", "none"]) == "light"
-        macs, params = count(student)  # before training: what is over budget is not trained
-        trial.set_constraint("macs", math.log(macs / MOST_MACS))
-        trial.set_constraint("params", math.log(params / MOST_PARAMS))
-        if macs > MOST_MACS or params > MOST_PARAMS:
+        macs, params = count(
+            student, data["train_images"].shape[-1]
+        )  # before training: what is over budget is not trained
+        trial.set_constraint("macs", math.log(macs / args.max_macs))
+        trial.set_constraint("params", math.log(params / args.max_params))
+        if macs > args.max_macs or params > args.max_params:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             continue
         loader = DataLoader(sets[augment], batch_size=BATCH, shuffle=True)
