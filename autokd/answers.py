@@ -19,7 +19,7 @@ from autokd.data.array_file import array_file
 from autokd.data.batches import Batch, split_batch, view_batches
 from autokd.data.load import Split
 from autokd.data.views import Views
-from autokd.distill import EVAL_BATCH, predict
+from autokd.evaluation import EVAL_BATCH, predict
 from autokd.losses import full_precision
 from autokd.memory import shrink_to_fit
 from autokd.objective import count_features, features_needed

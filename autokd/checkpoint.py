@@ -14,11 +14,11 @@ CHECKPOINT = "checkpoint.pt"
 
 
 class Resumable:
-    """The moving parts of a stage's training, under names; anything with a state dict."""
+    """A stage's training; anything with a state dict."""
 
-    def __init__(self, stage: str, **parts: Any) -> None:
+    def __init__(self, stage: str, training: Any) -> None:
         self._stage = stage
-        self._parts = parts
+        self._training = training
 
     def save(self, folder: Path, *, epoch: int, best_accuracy: float, since_best: int) -> None:
         """Whole or not at all, however the process ends."""
@@ -27,7 +27,7 @@ class Resumable:
             "epoch": epoch,
             "best_accuracy": best_accuracy,
             "since_best": since_best,
-            "parts": {name: part.state_dict() for name, part in self._parts.items()},
+            "training": self._training.state_dict(),
             "cpu": torch.get_rng_state(),  # dropout and stochastic depth draw from it
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
@@ -41,8 +41,7 @@ class Resumable:
         record = read_checkpoint(folder)
         assert record is not None
         assert record["stage"] == self._stage
-        for name, part in self._parts.items():
-            part.load_state_dict(record["parts"][name])
+        self._training.load_state_dict(record["training"])
         torch.set_rng_state(record["cpu"])
         if record["cuda"] and len(record["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(record["cuda"])

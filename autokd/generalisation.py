@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from autokd.data import MemoryImages, Split
 from autokd.data.corrupt import CORRUPTIONS, SEVERITIES, corrupt, strength_of
-from autokd.distill import predict
+from autokd.evaluation import predict
 from autokd.fairness.groups import Attribute, read_attributes
 from autokd.students import InputFormat
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from autokd.auditing import look_beside_groups
-from autokd.distill import BEST, predict, score
+from autokd.distill import BEST
+from autokd.evaluation import predict, score
 from autokd.records import TrialResult, Verdict
 from autokd.task import Task
 from autokd.teachers import create

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from autokd.config import Config
 from autokd.cost import exact_cost, measure_cost
 from autokd.data import ImageData, Split, load_data
-from autokd.distill import predict
 from autokd.errors import ConfigError, CostError
+from autokd.evaluation import predict
 from autokd.records import (
     AuditFigures,
     AuditPolicy,

@@ -20,9 +20,11 @@ from autokd.config import TeacherConfig, TeacherTrainConfig
 from autokd.cost import measure_cost, sum_costs
 from autokd.data.load import ImageData
 from autokd.data.views import Views
-from autokd.distill import BEST, TeacherLogits, evaluate, train_stage
+from autokd.distill import BEST, train_stage
 from autokd.errors import CheckpointError, ConfigError, storage_errors
+from autokd.evaluation import evaluate
 from autokd.mitigation import NONE
+from autokd.objective import TeacherLogits
 from autokd.records import Epoch, Stage, StudentSpec, TeacherInfo, Training, content_hash
 from autokd.shared import NOWHERE, Shared
 from autokd.students import InputFormat, create_student, is_own

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from autokd.answers import Teacher, answers_for
 from autokd.auditing import audit_student
 from autokd.checkpoint import CHECKPOINT, read_checkpoint
-from autokd.distill import BEST, TeacherLogits, predict, score, train_stage
+from autokd.distill import BEST, train_stage
 from autokd.errors import AutoKDError, StorageError, storage_errors
+from autokd.evaluation import predict, score
 from autokd.failure import describe_bug, over_memory
 from autokd.fairness.audit import Audit
 from autokd.memory import is_out_of_memory
+from autokd.objective import TeacherLogits
 from autokd.peers import ALONE, Peers
 from autokd.quantities import format_cost
 from autokd.records import (

@@ -22,7 +22,7 @@ from typing import Any
 from scipy.stats import t as student_t
 
 from autokd.config import Config, override_config, parse_config
-from autokd.distill import predict, score
+from autokd.evaluation import predict, score
 from autokd.records import Candidate, StudentSpec
 from autokd.space import Space, centre
 from autokd.task import Task, create_task

@@ -19,7 +19,8 @@ import torch
 
 from autokd.config import parse_config
 from autokd.data import ImageData, MemoryImages, Split
-from autokd.distill import BEST, predict, train_stage
+from autokd.distill import BEST, train_stage
+from autokd.evaluation import predict
 from autokd.mitigation import MFD, MITIGATIONS, NEED_TEACHER
 from autokd.records import TEACHER, Stage, StudentSpec, Training
 from autokd.task import Task, create_task

@@ -12,9 +12,11 @@ from safetensors.torch import load_file
 from tiny_task import CPU, labels_alone, make_data, make_teacher, stage
 
 from autokd.data import Batch, MemoryImages
-from autokd.distill import BEST, LAST, evaluate, loss_terms, predict, train_stage
+from autokd.distill import BEST, LAST, train_stage
 from autokd.errors import StorageError, TrainingDivergedError
+from autokd.evaluation import evaluate, predict
 from autokd.losses import cross_entropy, kd
+from autokd.objective import loss_terms
 from autokd.students import InputFormat
 from autokd.task import build_student
 from autokd.teachers import CachedLogits

@@ -13,9 +13,11 @@ from tiny_task import CPU, candidate, make_data, make_task, make_teacher, stage
 
 from autokd.answers import CachedLogits
 from autokd.data.batches import Batch, split_batch
-from autokd.distill import Learner, _learn, predict
+from autokd.evaluation import predict
+from autokd.learning import Learning
 from autokd.memory import shrink_to_fit
 from autokd.objective import Objective
+from autokd.peers import ALONE
 from autokd.records import StudentSpec
 from autokd.students import InputFormat
 from autokd.teachers import build_student
@@ -106,9 +108,9 @@ def test_gradients_in_parts_are_those_of_the_whole_batch(tmp_path, most):
         objective = Objective(
             wanted, student, [answers], train=DATA.train, val=DATA.val, inputs=INPUTS, device=CPU
         )
-        optimizer = torch.optim.SGD(student.parameters(), lr=0.1)
-        learner = Learner(student, objective)
-        means = _learn(learner, optimizer, batch_of(32), 0, size, progress=0.0)
+        learning = Learning(wanted, student, objective, ALONE, steps=4)
+        learning.at_once = size
+        means = learning.step(batch_of(32), 0, number=0)
         found.append((means, [p.grad.clone() for p in student.parameters()]))
     (whole, gradients), (parts, same) = found
     assert parts.keys() == whole.keys() == {"ce", "kd", "total"}

@@ -13,11 +13,11 @@ from tiny_task import CPU, labels_alone, make_data, make_teacher, stage
 
 from autokd.data import Batch, train_batches
 from autokd.data.batches import balanced_order
-from autokd.distill import BEST, loss_terms, train_stage
+from autokd.distill import BEST, train_stage
 from autokd.errors import ConfigError
 from autokd.losses import cross_entropy, kd
 from autokd.mitigation import MITIGATIONS, adaptive_weights
-from autokd.objective import Objective, count_features
+from autokd.objective import Objective, count_features, loss_terms
 from autokd.students import InputFormat, look_inside
 from autokd.teachers import CachedLogits, build_student, train_once
 

@@ -12,7 +12,8 @@ from tiny_task import CPU, labels_alone, make_data
 
 from autokd.data import Batch
 from autokd.data.mixing import make_mixing
-from autokd.distill import BEST, LAST, evaluate, train_stage
+from autokd.distill import BEST, LAST, train_stage
+from autokd.evaluation import evaluate
 from autokd.students import InputFormat
 from autokd.teachers import build_student
 from autokd.weights import load_weights

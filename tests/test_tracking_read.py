@@ -69,7 +69,7 @@ def test_trials_are_a_table_with_one_row_each(searched):
     assert list(trials.reason) == [None, "stopped at rung 1", "over budget: macs", "diverged"]
     first = trials.iloc[0]
     assert first.student == "resnet width=8 blocks=(1, 2) stem=3 pool=None, 16 px"
-    assert first.stages == "T→A→S"
+    assert first.stages == "T→A⇉S"
     assert (first.macs, first.front_rank, first.test_accuracy) == (1_000_000, 1, 0.75)
     last = trials.iloc[3]
     assert last.macs is pd.NA

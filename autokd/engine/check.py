@@ -12,11 +12,11 @@ import torch
 from autokd.auditing import check_audit
 from autokd.config import Config
 from autokd.data import load_data
-from autokd.distill import loss_terms
 from autokd.engine.executors import share_threads
 from autokd.engine.place import CACHE, make_writable
 from autokd.engine.strategies import least_share
 from autokd.engine.survey import Sampled, Survey, survey
+from autokd.objective import loss_terms
 from autokd.records import DataInfo, Stage
 from autokd.space import Space, centre
 from autokd.students import InputFormat
