@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from autokd.cost.fvcore_macs import count_with_fvcore
-from autokd.cost.latency import Latency, describe_device, measure_latency
+from autokd.cost.latency import Latency, describe_device, measure_latency, with_threads
 from autokd.cost.macs import Count, InputShape, check_counts, count_on_meta
 from autokd.cost.size import Weights, weight_bytes, weights_of
 from autokd.records import Cost
@@ -27,6 +27,7 @@ __all__ = [
     "sum_costs",
     "weight_bytes",
     "weights_of",
+    "with_threads",
 ]
 
 

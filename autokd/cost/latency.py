@@ -61,7 +61,7 @@ def measure_latency(
         wait()
 
     pressure, times, waited = _pressure(), [], []
-    with _threads(threads):
+    with with_threads(threads):
         try:
             for _ in range(warmup):
                 call()
@@ -124,7 +124,8 @@ def _synchroniser(device: torch.device) -> Callable[[], None]:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def with_threads(count: int) -> Iterator[None]:
+    """torch's threads within, and afterwards as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -11,6 +11,7 @@ import torch
 
 from autokd.auditing import check_audit
 from autokd.config import Config
+from autokd.cost import with_threads
 from autokd.data import load_data
 from autokd.engine.executors import share_threads
 from autokd.engine.place import CACHE, make_writable
@@ -54,7 +55,6 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
     cache = directory / CACHE
     make_writable(cache)
     chosen = choose_device(device)
-    torch.set_num_threads(share_threads(config.search.workers))  # estimates are of a worker
     data = load_data(config.data, seed=config.seed, cache=cache)
     check_audit(config.audit.to_policy(seed=config.seed), data)
     space = Space(config, image_size=data.info.image_size, classes=len(data.info.class_names))
@@ -72,7 +72,8 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
         model = build_student(stage.student, data).requires_grad_(not frozen)
         images = len(data.shown(taught=bool(stage.teachers) or frozen)) * stage.training.epochs
         inputs = InputFormat(image_size=stage.student.image_size, mean=data.mean, std=data.std)
-        return images * _seconds_per_image(model, stage, inputs, data.info, chosen)
+        with with_threads(share_threads(config.search.workers)):
+            return images * _seconds_per_image(model, stage, inputs, data.info, chosen)
 
     # a last stage of fine-tuning asks no teacher
     taught = next(stage for stage in candidate.stages if stage.name == "student")
