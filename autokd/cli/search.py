@@ -122,7 +122,7 @@ def run(
 ) -> None:
     """Train one candidate again from its record, and compare its val accuracy with the recorded one.
 
-    Under torchrun, all its processes train it together.
+    Under torchrun, all its processes train it together. Exit status 1 if it fails.
     """
     from autokd.console.candidate import print_rerun
     from autokd.engine.rerun import rerun
@@ -136,3 +136,5 @@ def run(
     done = rerun(text, source=source, directory=Path.cwd(), device=device, output=output)
     if done.first:
         print_rerun(done)
+    if done.result.state != "complete":
+        raise typer.Exit(1)
