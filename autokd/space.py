@@ -116,6 +116,13 @@ class Space:
         sizes = values_of(self._image_size)
         return [{"students.model": m, "students.image_size": s} for m in self.models for s in sizes]
 
+    def count_students(self, model: str) -> int | None:
+        """How many different architectures of one model there are; None: without number, as a range is continuous."""
+        own = (f"students.{model}.{key}" for key in self._families.get(model, {}))
+        names = ["students.image_size", *own]
+        counts = [_count(self.distributions[name]) for name in names if name in self.distributions]
+        return None if None in counts else math.prod(count or 1 for count in counts)
+
     @property
     def drop_rates(self) -> dict[str, float]:
         """The highest rates of dropout and stochastic depth that a candidate may have."""
@@ -295,6 +302,15 @@ def centre(_name: str, distribution: BaseDistribution) -> Any:
     if distribution.step:
         middle = low + round((middle - low) / distribution.step) * distribution.step
     return round(middle) if isinstance(distribution, IntDistribution) else middle
+
+
+def _count(distribution: BaseDistribution) -> int | None:
+    if isinstance(distribution, CategoricalDistribution):
+        return len(set(distribution.choices))
+    assert isinstance(distribution, (IntDistribution, FloatDistribution))
+    if not distribution.step:
+        return None
+    return round((distribution.high - distribution.low) / distribution.step) + 1
 
 
 def _finetune_stage(student: Stage, epochs: int) -> Stage:

@@ -33,8 +33,9 @@ from autokd.tracking.store import open_store
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
-    *("search", "status", "front", "audit", "check", "run", "measure", "cache", "schema", "ui"),
-)
+    "search", "status", "front", "audit", "check", "space",
+    "run", "measure", "cache", "schema", "ui",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

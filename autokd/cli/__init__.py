@@ -24,6 +24,7 @@ COMMANDS: Mapping[Callable[..., None], str] = {  # each with an example of its u
     look.front: "autokd front --csv front.csv",
     look.insight: "autokd insight --html insight.html",
     search.check: "autokd check search_spaces/quickstart.yaml",
+    search.space: "autokd space search_spaces/quickstart.yaml --html space.html",
     search.run: "autokd run 3",
     audit.audit: "autokd audit --predictions student.csv --teacher teacher.csv --metadata people.csv",
     measure.measure: "autokd measure mobilenetv3_small_100 --image-size 224",

@@ -107,6 +107,30 @@ def check(file: SearchFile, device: Device = None) -> None:
     print_check(file, check_search(load(file, {}), directory=Path.cwd(), device=device))
 
 
+def space(
+    file: SearchFile,
+    students: Annotated[int, typer.Option(min=1, help="How many to sample.")] = 200,
+    html: Annotated[
+        Path | None, typer.Option(help="Write MACs against parameters as an interactive picture.")
+    ] = None,
+) -> None:
+    """What is in a search file's space: models, how many students, their costs, what fits the budget. Trains nothing."""
+    from autokd.console.outline import print_outline
+    from autokd.engine.outline import outline
+    from autokd.errors import storage_errors
+    from autokd.report.outline import outline_html
+
+    found = outline(load(file, {}), directory=Path.cwd(), students=students)
+    print_outline(file, found)
+    if html:
+        shown = {
+            model.model: [(s.spec.describe(), s.cost, s.fits) for s in model.sampled]
+            for model in found.models
+        }
+        with storage_errors(html):
+            html.write_text(outline_html(shown, found.budget, title=file.stem), encoding="utf-8")
+
+
 def run(
     candidate: Annotated[
         str,

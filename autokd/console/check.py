@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from autokd.console.output import console
-from autokd.quantities import format_cost, format_seconds
-from autokd.records import Cost
+from autokd.quantities import format_cost_range, format_seconds
 
 CONTROLS = 4  # trials that every search begins with
 
@@ -39,7 +37,8 @@ def print_check(file: Path, check: Check) -> None:
     for model, group in check.by_model().items():
         fit = sum(s.fits for s in group)
         ranges = [
-            _range(name, [s.cost for s in group]) for name in ("macs", "params", "size_bytes")
+            format_cost_range(name, [getattr(s.cost, name) for s in group])
+            for name in ("macs", "params", "size_bytes")
         ]
         table.add_row(model, str(len(group)), str(fit) if fit else "[red]none[/red]", *ranges)
     out.print(table)
@@ -73,9 +72,3 @@ def _between(least: float, most: float) -> str:
         if low == high
         else f"{low} to {high}, depending on how many are stopped early"
     )
-
-
-def _range(name: str, costs: Sequence[Cost]) -> str:
-    values = [getattr(cost, name) for cost in costs]
-    low, high = format_cost(name, min(values)), format_cost(name, max(values))
-    return low if low == high else f"{low} – {high}"

@@ -85,8 +85,9 @@ def survey(
     budget: Budget,
     seed: int,
     teacher_macs: int | None = None,
+    samples: int = SAMPLES,
 ) -> Survey:
-    """Sample the space until something fits the budget. Raises ConfigError, with the smallest costs found, if nothing does."""
+    """Sample so many students of the space, and more until something fits the budget. Raises ConfigError, with the smallest costs found, if nothing does."""
     study = optuna.create_study(
         directions=["minimize"], sampler=optuna.samplers.RandomSampler(seed=seed)
     )
@@ -97,8 +98,8 @@ def survey(
         study.enqueue_trial(
             choice
         )  # every model at every image size once, so that none surprises a trial
-    for i in range(max(MORE_SAMPLES, len(choices))):
-        enough = i >= max(SAMPLES, len(choices)) and any(s.fits for s in sampled)
+    for i in range(max(MORE_SAMPLES, samples, len(choices))):
+        enough = i >= max(samples, len(choices)) and any(s.fits for s in sampled)
         if enough or (sampled and time.monotonic() - start > SECONDS):
             break
         trial = study.ask()

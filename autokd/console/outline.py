@@ -1,0 +1,58 @@
+"""What is in a space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from autokd.console.output import console
+from autokd.quantities import format_cost, format_cost_range
+
+if TYPE_CHECKING:
+    from autokd.engine.outline import Outline
+
+
+def print_outline(file: Path, found: Outline) -> None:
+    out = console()
+    total = "students without number" if found.students is None else f"{found.students:,} students"
+    sampled = found.sampled
+    fitting = sum(each.fits for each in sampled)
+    limits = ", ".join(
+        f"{name} {format_cost(name, limit)}" for name, limit in found.budget.limits.items()
+    )
+    out.print(
+        f"{file}: {total} of {len(found.models)} models. Of {len(sampled)} sampled, {fitting} "
+        f"({fitting / len(sampled):.0%}) fit the budget ({limits or 'no limits'})."
+    )
+    table = Table("model", "students", "sampled", "within budget", "MACs", "params", "size")
+    for model in found.models:
+        count = "continuous" if model.students is None else f"{model.students:,}"
+        fit = str(model.fitting) if model.fitting else "[red]none[/red]"
+        ranges = [
+            format_cost_range(name, [getattr(each.cost, name) for each in model.sampled])
+            for name in ("macs", "params", "size_bytes")
+        ]
+        table.add_row(model.model, count, str(len(model.sampled)), fit, *ranges)
+    out.print(table)
+    for name, each in (("smallest", sampled[0]), ("largest", sampled[-1])):
+        cost = each.cost
+        out.print(
+            f"The {name} sampled: {each.spec.describe()}: {format_cost('macs', cost.macs)} MACs, "
+            f"{format_cost('params', cost.params)} parameters."
+        )
+    values = Table("searched", "values")
+    for name, distribution in found.parameters.items():
+        values.add_row(name, _values(distribution))
+    out.print(values)
+
+
+def _values(distribution: Any) -> str:
+    """``kd, dist, none``; ``8 to 32 in steps of 8``; ``0.001 to 0.1, logarithmic``."""
+    if hasattr(distribution, "choices"):
+        return ", ".join(str(choice) for choice in distribution.choices)
+    text = f"{distribution.low:g} to {distribution.high:g}"
+    if distribution.step and distribution.step != 1:
+        text += f" in steps of {distribution.step:g}"
+    return text + (", logarithmic" if distribution.log else "")
