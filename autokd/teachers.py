@@ -291,9 +291,15 @@ def _pretrained(
 
 
 def _own(spec: StudentSpec, inputs: InputFormat, data: ImageData, device: torch.device) -> Teacher:
-    """A model of the user's own, with the weights that it comes with."""
-    model = build_student(spec, data)
-    return Teacher(model, inputs, content_hash([hash_weights(model), asdict(spec)]), device)
+    """A model of the user's own, with the weights that it comes with: every worker makes it again."""
+    model, again = (build_student(spec, data) for _ in "ab")
+    weights = hash_weights(model)
+    if hash_weights(again) != weights:
+        raise CheckpointError(
+            f"teacher.pretrained: {spec.model} returns other weights each time; let it load them from a file, "
+            "or use teacher.checkpoint or teacher.train"
+        )
+    return Teacher(model, inputs, content_hash([weights, asdict(spec)]), device)
 
 
 def _first_line(error: Exception) -> str:
