@@ -152,8 +152,10 @@ def table(trained: list[Trained]) -> str:
     for name, found in by_method.items():
         if not found:
             continue
-        gain = [t.test_accuracy - p.test_accuracy for t, p in zip(found, plain, strict=True)]
-        against = "" if name == "no distillation" else interval(gain)
+        against = ""
+        if plain and found is not plain:
+            pairs = zip(found, plain, strict=True)
+            against = interval([t.test_accuracy - p.test_accuracy for t, p in pairs])
         rows.append(
             f"| {name} | {interval([t.val_accuracy for t in found])} "
             f"| {interval([t.test_accuracy for t in found])} | {against} "
