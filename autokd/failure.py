@@ -17,6 +17,12 @@ log = logging.getLogger(__name__)
 OVER_MEMORY = math.log(2)  # excess of a trial that ran out of it: by how much is not known
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """As Python, CUDA and torch's allocator on the CPU say it; the last has no type of its own."""
+    known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return known or "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
 def over_memory(result: TrialResult, error: Exception) -> TrialResult:
     """A limit that was broken, so that the like is not proposed again."""
     if torch.cuda.is_available():

@@ -36,7 +36,7 @@ class Learner(nn.Module):
 
 
 class Learning:
-    """A stage's training as it stands after so many of its `steps`. `state` and `load` are for a pause."""
+    """A stage's training as it stands after so many of its `steps`. Its state dict is for a pause."""
 
     def __init__(
         self, stage: Stage, student: nn.Module, objective: Objective, peers: Peers, *, steps: int

@@ -13,12 +13,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """As Python, CUDA and torch's allocator on the CPU say it; the last has no type of its own."""
-    known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-    return known or "DefaultCPUAllocator: can't allocate memory" in str(error)
-
-
 def shrink_to_fit(attempt: Callable[[int], T], most: int, *, least: int) -> tuple[T, int]:
     """What an attempt with so many images at a time comes to, and the number: `most`, or if that takes too much memory half of
     it, and so on. An attempt begins with the same random numbers as the one before.

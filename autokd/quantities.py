@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 COUNT = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
 MILLISECONDS = {"": 1.0, "us": 1e-3, "ms": 1.0, "s": 1e3}
@@ -54,12 +54,6 @@ def format_cost(name: str, value: float) -> str:
     if name == "latency_ms":
         return f"{_three_digits(value)} ms"
     return format_bytes(value) if name == "size_bytes" else format_count(value)
-
-
-def format_cost_range(name: str, values: Sequence[float]) -> str:
-    """``54.9k – 870k``; one where they look alike."""
-    low, high = format_cost(name, min(values)), format_cost(name, max(values))
-    return low if low == high else f"{low} – {high}"
 
 
 def format_seconds(value: float) -> str:

@@ -17,9 +17,8 @@ from autokd.checkpoint import CHECKPOINT, read_checkpoint
 from autokd.distill import BEST, train_stage
 from autokd.errors import AutoKDError, StorageError, storage_errors
 from autokd.evaluation import predict, score
-from autokd.failure import describe_bug, over_memory
+from autokd.failure import describe_bug, is_out_of_memory, over_memory
 from autokd.fairness.audit import Audit
-from autokd.memory import is_out_of_memory
 from autokd.objective import TeacherLogits
 from autokd.peers import ALONE, Peers
 from autokd.quantities import format_cost

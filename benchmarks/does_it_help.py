@@ -22,13 +22,11 @@ from typing import Any
 from scipy.stats import t as student_t
 
 from autokd.config import Config, override_config, parse_config
-from autokd.evaluation import predict, score
+from autokd.on_test import accuracy_on_test
 from autokd.records import Candidate, StudentSpec
 from autokd.space import Space, centre
 from autokd.task import Task, create_task
-from autokd.teachers import build_student
 from autokd.trial import run_trial, trial_seed
-from autokd.weights import load_weights
 
 TEACHER = {"model": "resnet", "arguments": {"width": 32, "depth": 1, "stages": 3, "stem_stride": 2}}
 SETS: dict[str, dict[str, Any]] = {
@@ -124,16 +122,12 @@ def train(method: str, task: Task, candidate: Candidate, *, seed: int) -> Traine
         result = run_trial(candidate, task, number=seed, seed=trial_seed(11, seed), folder=folder)
         if result.state != "complete":
             raise SystemExit(f"{method}, seed {seed}: {result.reason}")
-        model = build_student(candidate.student, task.data)
-        load_weights(model, folder / "best.safetensors")
-    logits = predict(
-        model, task.data.test, inputs=task.inputs(candidate.student), device=task.device
-    )
+        test_accuracy = accuracy_on_test(result, task)
     return Trained(
         method=method,
         seed=seed,
         val_accuracy=result.val["accuracy"],
-        test_accuracy=score(logits, task.data.test.labels).accuracy,
+        test_accuracy=test_accuracy,
         seconds=result.spent["train"],
     )
 

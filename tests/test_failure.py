@@ -14,8 +14,7 @@ import torch
 from fake_training import AtOnce, make_driver
 
 from autokd.engine.ledger import Ledger
-from autokd.failure import OVER_MEMORY
-from autokd.memory import is_out_of_memory
+from autokd.failure import OVER_MEMORY, is_out_of_memory
 
 TESTS = Path(__file__).parent
 TOO_LARGE = """

@@ -68,13 +68,15 @@ def test_a_model_of_timm_is_one_student_and_a_continuous_range_is_without_number
 
 def test_samples_have_exact_costs_and_the_budgets_verdict(tmp_path):
     found = make_outline(tmp_path)
-    assert len(found.sampled) == 60
-    assert found.students == 16
-    for each in found.sampled:
+    sampled = found.survey.sampled
+    assert len(sampled) == 60
+    assert found.total == 16
+    for each in sampled:
         assert each.fits == (each.cost.macs <= 300_000)
-    macs = [each.cost.macs for each in found.sampled]
+    macs = [each.cost.macs for each in found.survey.feasible]
     assert macs == sorted(macs)
-    assert sum(model.fitting for model in found.models) == sum(each.fits for each in found.sampled)
+    groups = found.survey.by_model()
+    assert sum(each.fits for group in groups.values() for each in group) == len(macs)
     assert {*found.parameters} >= {"students.model", "students.resnet.width", "distill.weight"}
 
 

@@ -124,8 +124,8 @@ def space(
     print_outline(file, found)
     if html:
         shown = {
-            model.model: [(s.spec.describe(), s.cost, s.fits) for s in model.sampled]
-            for model in found.models
+            model: [(s.spec.describe(), s.cost, s.fits) for s in group]
+            for model, group in found.survey.by_model().items()
         }
         with storage_errors(html):
             html.write_text(outline_html(shown, found.budget, title=file.stem), encoding="utf-8")

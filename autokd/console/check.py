@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from autokd.console.costs import COST_COLUMNS, cost_ranges
 from autokd.console.output import console
-from autokd.quantities import format_cost_range, format_seconds
+from autokd.quantities import format_seconds
 
 CONTROLS = 4  # trials that every search begins with
 
@@ -33,13 +34,10 @@ def print_check(file: Path, check: Check) -> None:
         f"{check.parameters} parameters are searched. {found.feasible_share:.0%} of {len(found.sampled)} sampled "
         "students fit the budget."
     )
-    table = Table("model", "sampled", "within budget", "MACs", "params", "size")
-    for model, group in check.by_model().items():
+    table = Table("model", "sampled", "within budget", *COST_COLUMNS)
+    for model, group in found.by_model().items():
         fit = sum(s.fits for s in group)
-        ranges = [
-            format_cost_range(name, [getattr(s.cost, name) for s in group])
-            for name in ("macs", "params", "size_bytes")
-        ]
+        ranges = cost_ranges([s.cost for s in group])
         table.add_row(model, str(len(group)), str(fit) if fit else "[red]none[/red]", *ranges)
     out.print(table)
     search = check.config.search

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from autokd.console.costs import COST_COLUMNS, cost_ranges
 from autokd.console.output import console
-from autokd.quantities import format_cost, format_cost_range
+from autokd.quantities import format_cost
 
 if TYPE_CHECKING:
     from autokd.engine.outline import Outline
@@ -16,25 +17,25 @@ if TYPE_CHECKING:
 
 def print_outline(file: Path, found: Outline) -> None:
     out = console()
-    total = "students without number" if found.students is None else f"{found.students:,} students"
-    sampled = found.sampled
-    fitting = sum(each.fits for each in sampled)
+    total = "students without number" if found.total is None else f"{found.total:,} students"
+    sampled = sorted(found.survey.sampled, key=lambda each: each.cost.macs)
+    fitting = len(found.survey.feasible)
     limits = ", ".join(
         f"{name} {format_cost(name, limit)}" for name, limit in found.budget.limits.items()
     )
     out.print(
-        f"{file}: {total} of {len(found.models)} models. Of {len(sampled)} sampled, {fitting} "
-        f"({fitting / len(sampled):.0%}) fit the budget ({limits or 'no limits'})."
+        f"{file}: {total} of {len(found.students)} models. Of {len(sampled)} sampled, {fitting} "
+        f"({found.survey.feasible_share:.0%}) fit the budget ({limits or 'no limits'})."
     )
-    table = Table("model", "students", "sampled", "within budget", "MACs", "params", "size")
-    for model in found.models:
-        count = "continuous" if model.students is None else f"{model.students:,}"
-        fit = str(model.fitting) if model.fitting else "[red]none[/red]"
-        ranges = [
-            format_cost_range(name, [getattr(each.cost, name) for each in model.sampled])
-            for name in ("macs", "params", "size_bytes")
-        ]
-        table.add_row(model.model, count, str(len(model.sampled)), fit, *ranges)
+    table = Table("model", "students", "sampled", "within budget", *COST_COLUMNS)
+    for model, group in found.survey.by_model().items():
+        students = found.students[model]
+        count = "continuous" if students is None else f"{students:,}"
+        fit = sum(each.fits for each in group)
+        ranges = cost_ranges([each.cost for each in group])
+        table.add_row(
+            model, count, str(len(group)), str(fit) if fit else "[red]none[/red]", *ranges
+        )
     out.print(table)
     for name, each in (("smallest", sampled[0]), ("largest", sampled[-1])):
         cost = each.cost

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -57,6 +58,11 @@ class FolderReader:
             raise DataError(f"{path}: is not a readable image: {error}") from None
 
     def identity(self) -> str:
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> str:
+        """Every file is asked for its size, and every split for this."""
         sizes = [(self.root / name).stat().st_size for name in self.files]
         return _hash(f"{name} {size}" for name, size in zip(self.files, sizes, strict=True))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,12 +15,12 @@ from autokd.data import load_data
 from autokd.engine.executors import share_threads
 from autokd.engine.place import CACHE, make_writable
 from autokd.engine.strategies import least_share
-from autokd.engine.survey import Sampled, Survey, survey
+from autokd.engine.survey import Sampled, Survey, survey_file
 from autokd.objective import loss_terms
 from autokd.records import DataInfo, Stage
-from autokd.space import Space, centre
+from autokd.space import centre
 from autokd.students import InputFormat
-from autokd.task import StudentCosts, choose_device
+from autokd.task import choose_device
 from autokd.teachers import build_student, describe_teacher
 
 STEPS = 3  # that are timed, after one to warm up
@@ -43,12 +42,6 @@ class Check:
     least_share: float  # of trials' epochs that the strategy trains, at least
     device: str
 
-    def by_model(self) -> dict[str, Sequence[Sampled]]:
-        models: dict[str, list[Sampled]] = {}
-        for sampled in self.survey.sampled:
-            models.setdefault(sampled.spec.model, []).append(sampled)
-        return dict(models)
-
 
 def check_search(config: Config, *, directory: Path, device: str | None = None) -> Check:
     """Everything that a search refuses is refused here too, but for the teacher's weights."""
@@ -57,9 +50,7 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
     chosen = choose_device(device)
     data = load_data(config.data, seed=config.seed, cache=cache)
     check_audit(config.audit.to_policy(seed=config.seed), data)
-    space = Space(config, image_size=data.info.image_size, classes=len(data.info.class_names))
-    costs = StudentCosts(data, space, weight_dtype=config.budget.weights)
-    found = survey(space, costs, budget=config.budget.to_budget(), seed=config.seed)
+    space, costs, found = survey_file(config, data)
     typical = found.feasible[len(found.feasible) // 2]
     candidate = space.sample(lambda name, dist: typical.params.get(name, centre(name, dist)))
     members = [(each, describe_teacher(each, data)) for each in config.teacher.members]

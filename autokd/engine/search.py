@@ -33,7 +33,7 @@ from autokd.engine.repeats import train_again
 from autokd.engine.scale import Scale
 from autokd.engine.status import Board
 from autokd.engine.strategies import make_strategy
-from autokd.engine.survey import Survey, survey
+from autokd.engine.survey import Survey, survey_file
 from autokd.engine.versions import git_commit, versions
 from autokd.errors import AuditError, ConfigError, storage_errors
 from autokd.kept import evict
@@ -80,9 +80,7 @@ def run_search(
     identity = identify(config, data)
     others = [] if new else begun_studies(url, config.name)
     refuse_changed(identity, others)
-    space = Space(config, image_size=data.info.image_size, classes=len(data.info.class_names))
-    costs = StudentCosts(data, space, weight_dtype=config.budget.weights)
-    sample = survey(space, costs, budget=config.budget.to_budget(), seed=config.seed)
+    space, costs, sample = survey_file(config, data)
     fronts = earlier_fronts(url, config.search.warm_start)
     store = open_store(tracking_uri, directory)  # before the teacher: training one may take hours
     task = create_task(config, data=data, cache=cache, shared=shared, device=device)

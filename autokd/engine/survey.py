@@ -10,11 +10,14 @@ from typing import Any
 
 import optuna
 
+from autokd.config import Config
+from autokd.data import ImageData
 from autokd.engine.proposer import suggest_from
 from autokd.errors import ConfigError
 from autokd.quantities import format_cost
 from autokd.records import COSTS, Budget, Cost, StudentSpec
 from autokd.space import Space
+from autokd.task import StudentCosts
 
 SAMPLES = 48  # students that a survey looks at
 MORE_SAMPLES = 512  # at most, where none of the first fits the budget
@@ -48,6 +51,12 @@ class Survey:
     def feasible_share(self) -> float:
         return len(self.feasible) / len(self.sampled)
 
+    def by_model(self) -> dict[str, list[Sampled]]:
+        models: dict[str, list[Sampled]] = {}
+        for sampled in self.sampled:
+            models.setdefault(sampled.spec.model, []).append(sampled)
+        return models
+
     def choose_assistants(self, student_macs: int, count: int) -> list[StudentSpec]:
         """`count` models that divide the way from teacher to student evenly in log MACs, dearest first.
 
@@ -76,6 +85,16 @@ class Survey:
         high = math.log(self.teacher_macs)
         targets = [low + (high - low) * i / (ASSISTANTS + 1) for i in range(1, ASSISTANTS + 1)]
         return [min(below, key=lambda s, t=t: abs(math.log(s.cost.macs) - t)) for t in targets]  # type: ignore[misc]
+
+
+def survey_file(
+    config: Config, data: ImageData, *, samples: int = SAMPLES
+) -> tuple[Space, StudentCosts, Survey]:
+    """A search file's space on its data, with the exact costs of its students and a sample of them."""
+    space = Space(config, image_size=data.info.image_size, classes=len(data.info.class_names))
+    costs = StudentCosts(data, space, weight_dtype=config.budget.weights)
+    budget = config.budget.to_budget()
+    return space, costs, survey(space, costs, budget=budget, seed=config.seed, samples=samples)
 
 
 def survey(
