@@ -139,16 +139,17 @@ def lines(
 
 
 def run_script(
-    setting: Setting, *, trials: int, seed: int, threads: int
+    setting: Setting, *, trials: int, seed: int, threads: int, count: str
 ) -> list[tuple[float, float]]:
     """(seconds, hypervolume) after each student."""
     script = [str(HERE / "plain_script.py"), str(setting.data), str(setting.teacher)]
     script += ["--trials", str(trials), "--seed", str(seed), "--threads", str(threads)]
-    script += setting.budget
+    script += ["--count", count, *setting.budget]
     points: list[list[float]] = []
     grown = []
     for seconds, record in lines(script, setting.folder, threads=threads):
-        points.append(point(setting.scale, record))
+        if record["within"]:
+            points.append(point(setting.scale, record))
         grown.append((seconds, hypervolume(np.array(points), setting.scale.reference)))
     return grown
 
@@ -182,15 +183,17 @@ def run_search(
 def fastest_threads(setting: Setting, cores: int) -> int:
     """That the script trains its first students with in the least time."""
     seconds = {
-        threads: run_script(setting, trials=3, seed=0, threads=threads)[-1][0]
+        threads: run_script(setting, trials=3, seed=0, threads=threads, count="first")[-1][0]
         for threads in (1, cores)
     }
     print(", ".join(f"3 students with {t} threads: {s:.1f} s" for t, s in seconds.items()))
     return min(seconds, key=lambda threads: seconds[threads])
 
 
-def compare(setting: Setting, *, trials: int, seed: int, cores: int, threads: int) -> Outcome:
-    grown = run_script(setting, trials=trials, seed=seed, threads=threads)
+def compare(
+    setting: Setting, *, trials: int, seed: int, cores: int, threads: int, count: str
+) -> Outcome:
+    grown = run_script(setting, trials=trials, seed=seed, threads=threads, count=count)
     end, goal = grown[-1]
     seconds, begun = run_search(setting, goal=goal, seed=seed, cores=cores, limit=end)
     return Outcome(
@@ -202,14 +205,14 @@ def compare(setting: Setting, *, trials: int, seed: int, cores: int, threads: in
     )
 
 
-def report(setting: Setting, *, trials: int, seeds: list[int], cores: int, threads: int) -> None:
+def report(setting: Setting, *, seeds: list[int], **options: Any) -> None:
     print(
         "| seed | script, s | it had that front after, s | hypervolume | autokd, s | trials begun | share |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- |")
     shares = []
     for seed in seeds:
-        found = compare(setting, trials=trials, seed=seed, cores=cores, threads=threads)
+        found = compare(setting, seed=seed, **options)
         share = (found.autokd_seconds or float("inf")) / found.script_seconds
         shares.append(share)
         after = "never" if found.autokd_seconds is None else f"{found.autokd_seconds:.1f}"
@@ -229,12 +232,16 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100, help="students that the script trains")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument(
+        "--count", choices=["last", "first"], default="last", help="when the script counts a student's MACs; "
+        "first: it does not train what is over budget"
+    )  # fmt: skip
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="autokd-script-") as place:
         setting = prepare(Path(place), options.data, options.root, most=1000)
         threads = fastest_threads(setting, options.cores)
         print(
-            f"{options.trials} students of the script with {threads} threads, autokd with "
+            f"{options.trials} students of the script with {threads} threads, MACs {options.count}, autokd with "
             f"{options.cores} workers; {os.cpu_count()} cores, {platform.machine()}"
         )
         report(
@@ -243,6 +250,7 @@ def main() -> None:
             seeds=options.seeds,
             cores=options.cores,
             threads=threads,
+            count=options.count,
         )
 
 

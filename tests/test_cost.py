@@ -1,6 +1,5 @@
 """A student's whole cost, from a builder to a record."""
 
-import time
 
 import pytest
 import timm
@@ -61,14 +60,3 @@ def test_a_disagreement_of_the_counters_is_an_error_before_anything_is_trained()
     ):
         measure_cost(Undercounted, (3, 8, 8), latency=False)
     assert measure_cost(Undercounted, (3, 8, 8), latency=False, check=False).macs == 64 * (12 + 20)
-
-
-@pytest.mark.parametrize("model", ["resnet10t", "mobilenetv3_small_050", "convnext_atto"])
-def test_an_exact_cost_takes_a_fraction_of_a_second(model):
-    def build_small():
-        return timm.create_model(model, num_classes=10)
-
-    exact_cost(build_small, (3, 32, 32))
-    start = time.process_time()  # not the clock's: other work on the machine must not fail a test
-    exact_cost(build_small, (3, 32, 32))
-    assert time.process_time() - start < 0.3
