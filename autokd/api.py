@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from autokd.config import Config, load_config
-from autokd.cost import measure_cost
+from autokd.cost import InputShape, Probe, measure_cost
 from autokd.engine.finish import SearchResult
 from autokd.engine.search import Observe, run_search
 from autokd.records import Cost, StudentSpec
 from autokd.report.frame import stored_front
-from autokd.students import create_student, expand_model_names
+from autokd.students import create_student, deployed, expand_model_names
+from autokd.task import choose_device, choose_probe
 from autokd.tracking.read import read_study
 from autokd.tracking.store import open_store
 
@@ -89,22 +91,35 @@ def measure(
     classes: int = 1000,
     device: str = "cpu",
     threads: int = 1,
-    weight_dtype: str = "fp32",
+    batch: int = 1,
+    precision: str = "fp32",
+    runtime: str = "onnxruntime",
 ) -> Cost:
-    """What a model costs at inference: MACs, parameters, size, median latency at batch 1.
+    """What a model costs at inference, in its deployed form: MACs, parameters, size, activations, latency.
 
     Args:
         model: a timm name, a StudentSpec, or a module that takes (1, *input_size).
         input_size: channels, height, width of one image.
+        device: cpu or cuda for the runtime pytorch; http://… where `autokd latency-serve` runs.
+        batch: images a call when it is timed.
+        precision: fp32, fp16 or int8: of the weights' bytes, and int8 of the latency too.
+        runtime: onnxruntime or pytorch.
     """
+    remote = "://" in device
+    probe = choose_probe(
+        runtime=runtime,
+        server=device if remote else None,
+        where=choose_device("cpu" if remote else device),
+        threads=threads,
+        batch=batch,
+    )
     if isinstance(model, nn.Module):
         own = model  # copied to wherever torch builds models just now: the meta device while MACs are counted
         return _measure(
             lambda: copy.deepcopy(own).to(torch.empty(0).device),
             input_size,
-            weight_dtype,
-            device,
-            threads,
+            precision,
+            probe,
         )
     if isinstance(model, str):
         (name,) = expand_model_names([model])
@@ -113,21 +128,15 @@ def measure(
     return _measure(
         lambda: create_student(spec, classes=classes, channels=input_size[0]),
         input_size,
-        weight_dtype,
-        device,
-        threads,
+        precision,
+        probe,
     )
 
 
-def _measure(build: Any, input_size: Any, weight_dtype: str, device: str, threads: int) -> Cost:
+def _measure(
+    build: Callable[[], nn.Module], input_size: InputShape, precision: str, probe: Probe
+) -> Cost:
     with torch.random.fork_rng(
         devices=[]
     ):  # weights do not matter, and the caller's random stream does
-        return measure_cost(
-            build,
-            input_size,
-            weight_dtype=weight_dtype,
-            latency=True,
-            device=device,
-            threads=threads,
-        )
+        return measure_cost(lambda: deployed(build()), input_size, precision=precision, probe=probe)

@@ -27,9 +27,11 @@ from autokd.parameters import (
     Seconds,
     Section,
     TextParameter,
+    values_of,
     within,
 )
 from autokd.records import ACCURACIES, AuditPolicy, Budget
+from autokd.targets import TARGETS, TargetName
 
 Share = Annotated[float, Field(ge=0, le=1)]  # 0..1, never percent
 
@@ -135,17 +137,39 @@ class BudgetConfig(Section):
 
     max_macs: Count | None = None  # multiply-accumulates of one image
     max_params: Count | None = None
-    max_latency: Milliseconds | None = None  # median at batch 1, on the machine of the search
+    max_flops: Count | None = (
+        None  # of one image, 2 for each multiply-accumulate: instead of max_macs
+    )
+    max_latency: Milliseconds | None = None  # that nine calls of ten keep
     max_size: Bytes | None = None  # of the weights as they ship
-    weights: Literal["fp32", "fp16", "int8"] = "fp32"  # how they ship
+    max_activations: Bytes | None = None  # in memory at once beside the weights, for one image
+    target: TargetName | None = None  # a kind of device: its limits, where none is given here
+    # what runs students when they are timed: onnxruntime, on a CPU, or pytorch, on the search's device
+    runtime: Literal["onnxruntime", "pytorch"] = "onnxruntime"
+    threads: Positive = 1  # that it has
+    batch: Positive = 1  # images a call
+    device: Annotated[str, Field(pattern=r"^https?://")] | None = (
+        None  # where `autokd latency-serve` runs; None: here
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> BudgetConfig:
+        if self.max_macs and self.max_flops:
+            raise ValueError("give one of max_macs and max_flops; 1 MAC is 2 FLOPs")
+        if self.device and self.runtime != "onnxruntime":
+            raise ValueError(f"device {self.device} runs onnxruntime, not {self.runtime}")
+        return self
 
     def to_budget(self) -> Budget:
-        return Budget(
-            macs=self.max_macs,
-            params=self.max_params,
-            latency_ms=self.max_latency,
-            size_bytes=self.max_size,
-        )
+        given = {
+            "macs": self.max_macs or (self.max_flops and self.max_flops / 2),
+            "params": self.max_params,
+            "latency_ms": self.max_latency,
+            "size_bytes": self.max_size,
+            "activation_bytes": self.max_activations,
+        }
+        usual = TARGETS[self.target].limits if self.target else {}
+        return Budget(**{name: limit or usual.get(name) for name, limit in given.items()})
 
 
 class StudentsConfig(Section):
@@ -153,6 +177,8 @@ class StudentsConfig(Section):
 
     model: TextParameter
     image_size: Annotated[IntParameter, within(1)] | None = None  # None: the data's
+    # the numbers that students ship in: fp32, fp16, or int8, quantised after training and measured so
+    precision: TextParameter = "fp32"
     # a family's own parameters, where they are not to have the family's ranges
     families: dict[str, dict[str, Parameter]] = Field(default_factory=dict)
 
@@ -275,7 +301,13 @@ class SearchConfig(Section):
     rungs: Positive = 3  # halving: at most so many, the end included
     objectives: tuple[
         Literal[
-            "val_accuracy", "worst_group_accuracy", "macs", "params", "latency_ms", "size_bytes"
+            "val_accuracy",
+            "worst_group_accuracy",
+            "macs",
+            "params",
+            "latency_ms",
+            "size_bytes",
+            "activation_bytes",
         ],
         ...,
     ] = (
@@ -311,6 +343,21 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     audit: AuditConfig = AuditConfig()
     search: SearchConfig = SearchConfig()
+
+    @property
+    def latency_decides(self) -> bool:
+        """Whether a limit or an objective needs every student's latency before it is trained."""
+        limited = self.budget.to_budget().latency_ms is not None
+        return limited or "latency_ms" in self.search.objectives
+
+    @model_validator(mode="after")
+    def _check(self) -> Config:
+        int8 = "int8" in values_of(self.students.precision)
+        if int8 and self.latency_decides and self.budget.runtime == "pytorch":
+            raise ValueError(
+                "budget.runtime: pytorch times no int8 students (students.precision); take onnxruntime"
+            )
+        return self
 
 
 def load_config(path: Path) -> Config:
@@ -360,7 +407,7 @@ def _explain(error: ValidationError) -> str:
     elif not problem["type"].startswith("value_error"):
         message = f"{message[0].lower()}{message[1:]}, got {problem['input']!r}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{path}: {message}{more}"
+    return f"{path}: {message}{more}" if path else f"{message}{more}"
 
 
 def _known_keys(parents: list[Any]) -> list[str]:

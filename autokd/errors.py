@@ -35,6 +35,10 @@ class CostError(AutoKDError):
     """A model's cost can't be measured, or two counts of it disagree."""
 
 
+class ExportError(CostError):
+    """A model can't be written, quantised or run in the form in which it would ship."""
+
+
 class TrackingError(AutoKDError):
     """The MLflow store can't be reached, read or written."""
 
@@ -57,6 +61,13 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
     """``" Did you mean 'kd'?"``, or an empty string when nothing is near."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f" Did you mean '{matches[0]}'?" if matches else ""
+
+
+def one_line(error: BaseException, *, length: int = 160) -> str:
+    """An error of someone else's in one line: its type and what it says."""
+    text = " ".join(str(error).split())
+    text = text if len(text) <= length else text[: length - 3] + "..."
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 _NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)

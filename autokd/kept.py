@@ -24,6 +24,7 @@ KINDS = {  # kind -> what of a cache folder is of it
     "logits": "logits/*.npy",  # features too
     "teachers": "teachers/*/",
     "assistants": "assistants/*/",
+    "latencies": "latencies/*.json",
 }
 EVICTED = ("images", "views", "logits")  # by a limit; the others cost a training
 

@@ -9,13 +9,11 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from autokd.auditing import look_beside_groups
-from autokd.distill import BEST
 from autokd.evaluation import predict, score
 from autokd.records import TrialResult, Verdict
+from autokd.shipped import load_shipped
 from autokd.task import Task
-from autokd.teachers import create
 from autokd.trial import AUDIT, audit_result, find_or_train_teachers
-from autokd.weights import load_weights
 
 
 def evaluate_on_test(
@@ -50,11 +48,11 @@ def accuracy_on_test(result: TrialResult, task: Task) -> float:
 
 
 def _answer_test(result: TrialResult, task: Task) -> tuple[nn.Module, Tensor]:
-    """The finished student, and its logits (N, C) of the test split."""
+    """The finished student as it ships, and its logits (N, C) of the test split."""
     assert result.folder is not None
     stage = result.candidate.stages[-1]
-    model = create(stage, task.data)
-    load_weights(model, Path(result.folder) / BEST)
-    model.to(task.device)
+    model = load_shipped(
+        stage, Path(result.folder), task.data, device=task.device, threads=task.threads
+    )
     inputs = task.inputs(stage.student)
     return model, predict(model, task.data.test, inputs=inputs, device=task.device)

@@ -53,7 +53,7 @@ def format_cost(name: str, value: float) -> str:
     """A cost by its name in records.COSTS: ``45.6M``, ``1.23 ms``, ``4.56 MB``."""
     if name == "latency_ms":
         return f"{_three_digits(value)} ms"
-    return format_bytes(value) if name == "size_bytes" else format_count(value)
+    return format_bytes(value) if name.endswith("_bytes") else format_count(value)
 
 
 def format_seconds(value: float) -> str:

@@ -13,6 +13,8 @@ TEACHER = "teacher"  # in Stage.teachers: the search's own teacher, not an earli
 
 UNLABELLED = -1  # the label of an image that has none
 
+PRECISIONS = ("fp32", "fp16", "int8")
+
 Scalar = str | int | float | bool | None
 Arguments = Mapping[str, Any]  # values: Scalar, or a tuple of numbers
 
@@ -21,16 +23,22 @@ Arguments = Mapping[str, Any]  # values: Scalar, or a tuple of numbers
 class StudentSpec:
     """An architecture: a timm model, or a member of a parametric family. Classes and channels come from the data."""
 
-    model: str  # a timm name, or a key of autokd.families.FAMILIES
+    model: str  # a timm name, or a key of autokd.students.FAMILIES
     arguments: Arguments = field(
         default_factory=dict
     )  # a family's parameters, or the timm model's keywords
     image_size: int  # pixels; images are square
+    precision: str = "fp32"  # one of PRECISIONS: the numbers that it ships in
+
+    def identity(self) -> dict[str, Any]:
+        """As `Stage.identity`."""
+        return _in_use(asdict(self), _ADDED_TO_STUDENTS)
 
     def describe(self) -> str:
-        """``resnet width=16 depth=1, 32 px``."""
+        """``resnet width=16 depth=1, 32 px``; ``…, int8`` where it does not ship in fp32."""
         arguments = " ".join(f"{k}={_short(v)}" for k, v in self.arguments.items())
-        return f"{self.model} {arguments}".strip() + f", {self.image_size} px"
+        precision = f", {self.precision}" if self.precision != "fp32" else ""
+        return f"{self.model} {arguments}".strip() + f", {self.image_size} px{precision}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +87,9 @@ class Stage:
     def identity(self) -> dict[str, Any]:
         """What it is told apart by. Of what later versions brought only what is in use: what was known before
         there was the choice is found again under its old hash."""
-        record = asdict(self)
-        for part, added in ((record, _ADDED_TO_STAGES), (record["training"], _ADDED_TO_TRAINING)):
-            for name, unused in added.items():
-                if part[name] == unused:
-                    del part[name]
+        record = _in_use(asdict(self), _ADDED_TO_STAGES)
+        record["training"] = _in_use(record["training"], _ADDED_TO_TRAINING)
+        record["student"] = self.student.identity()
         return record
 
 
@@ -92,6 +98,7 @@ _ADDED_TO_STAGES: Mapping[str, Any] = {
     "teacher_until": 1.0, "teacher_drop": 0.0,
 }  # fmt: skip
 _ADDED_TO_TRAINING = {"mixup": 0.0, "cutmix": 0.0, "ema": 0.0, "clip_norm": 0.0}
+_ADDED_TO_STUDENTS = {"precision": "fp32"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,22 +169,31 @@ class Candidate:
         return cls.from_dict({"stages": stages})
 
 
-COSTS = ("macs", "params", "latency_ms", "size_bytes")  # in this order wherever costs are listed
+# In this order wherever costs are listed.
+COSTS = ("macs", "params", "latency_ms", "size_bytes", "activation_bytes")
 ACCURACIES = ("val_accuracy", "worst_group_accuracy")  # objectives of which more is better
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one student costs at inference, batch 1."""
+    """What one student costs at inference, in its deployed form; batch 1 unless the latency says otherwise."""
 
     macs: int  # multiply-accumulates of one image; FLOPs = 2 x MACs
     params: int
-    size_bytes: int  # weights and buffers as they would ship, in weight_dtype
-    weight_dtype: str = "fp32"  # fp32, fp16 or int8
-    latency_ms: float | None = None  # median; None: not measured
-    latency_p90_ms: float | None = None
-    device: str | None = None  # what the latency was measured on, and how many threads
+    size_bytes: int  # weights and buffers as they ship, in weight_dtype
+    activation_bytes: int | None = None  # the most that is in memory at once beside the weights
+    weight_dtype: str = "fp32"  # one of PRECISIONS
+    latency_ms: float | None = None  # the fastest call, which ranks students; None: not measured
+    latency_median_ms: float | None = None  # of the calmest of several visits
+    latency_p90_ms: float | None = None  # likewise; a limit holds for it
+    reference_ms: float | None = None  # of a fixed product of matrices there and then
+    device: str | None = None  # what the latency was measured on, threads and runtime
     contended: bool = False  # the machine was busy while the latency was measured
+
+    def known(self, name: str) -> float | None:
+        """What a limit on this cost is held against: of latency the upper end, so that nine calls of ten keep it."""
+        value: float | None = getattr(self, name)
+        return self.latency_p90_ms or value if name == "latency_ms" else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +204,7 @@ class Budget:
     params: float | None = None
     latency_ms: float | None = None
     size_bytes: float | None = None
+    activation_bytes: float | None = None
 
     @property
     def limits(self) -> dict[str, float]:
@@ -201,7 +218,7 @@ class Budget:
         """
         excess = {}
         for name, limit in self.limits.items():
-            value = getattr(cost, name)
+            value = cost.known(name)
             excess[name] = math.log(max(value, 1e-9) / limit) if value is not None else 0.0
         return excess
 
@@ -411,6 +428,11 @@ def content_hash(record: Any) -> str:
     """16 hex digits of the SHA-256 of a record's canonical JSON."""
     text = json.dumps(_plain(record), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _in_use(record: dict[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what has the value that stands for its absence."""
+    return {k: v for k, v in record.items() if k not in added or v != added[k]}
 
 
 def _short(value: Any) -> str:

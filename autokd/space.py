@@ -24,7 +24,7 @@ from autokd.feature_losses import FEATURE_LOSSES
 from autokd.losses import ARGUMENTS, LOSSES, NEED_HARD_LABELS, NEED_THREE_CLASSES
 from autokd.mitigation import BALANCED_SAMPLING, GROUP_DRO, MFD, MITIGATIONS, NONE
 from autokd.parameters import Parameter, Range, Section, values_of
-from autokd.records import TEACHER, Candidate, Stage, StudentSpec, Training
+from autokd.records import PRECISIONS, TEACHER, Candidate, Stage, StudentSpec, Training
 from autokd.students import FAMILIES, expand_model_names
 
 # Gives a value of the distribution for the parameter of that name; a name always has the same distribution.
@@ -48,6 +48,7 @@ class Space:
             raise ConfigError(f"students.model: {error}") from None
         self._image_size: Parameter = config.students.image_size or image_size
         self._families = _family_parameters(config, self.models)
+        _check_names("students.precision", values_of(config.students.precision), PRECISIONS)
         _check_names("distill.loss", values_of(config.distill.loss), [*LOSSES, NO_LOSS])
         _check_names(
             "distill.feature_loss", values_of(config.distill.feature_loss), [*FEATURE_LOSSES, NONE]
@@ -109,7 +110,12 @@ class Space:
             for key in self._families.get(model, {})
         }
         size = self._pick("students.image_size", suggest)
-        return StudentSpec(model=model, arguments=arguments, image_size=size)
+        return StudentSpec(
+            model=model,
+            arguments=arguments,
+            image_size=size,
+            precision=self._pick("students.precision", suggest),
+        )
 
     def buildable_choices(self) -> list[dict[str, Any]]:
         """Every model at every image size (at both ends of a range): what may turn out impossible to build."""
@@ -119,7 +125,7 @@ class Space:
     def count_students(self, model: str) -> int | None:
         """How many different architectures of one model there are; None: without number, as a range is continuous."""
         own = (f"students.{model}.{key}" for key in self._families.get(model, {}))
-        names = ["students.image_size", *own]
+        names = ["students.image_size", "students.precision", *own]
         counts = [_count(self.distributions[name]) for name in names if name in self.distributions]
         return None if None in counts else math.prod(count or 1 for count in counts)
 
@@ -163,6 +169,7 @@ class Space:
         parameters: dict[str, Parameter] = {
             "students.model": self.models if len(self.models) > 1 else self.models[0],
             "students.image_size": self._image_size,
+            "students.precision": config.students.precision,
         }
         for family, own in self._families.items():
             parameters |= {f"students.{family}.{key}": value for key, value in own.items()}
@@ -260,7 +267,7 @@ class Space:
             stages.append(
                 Stage(
                     name=f"assistant_{i}",
-                    student=spec,
+                    student=replace(spec, precision="fp32"),  # it never ships
                     training=replace(
                         self._sample_training(centre, epochs=epochs),
                         **self._sample_mixing(loss, mitigation, centre),

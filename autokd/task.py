@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autokd.config import Config
-from autokd.cost import exact_cost, measure_cost
+from autokd.cost import EagerProbe, OnnxProbe, Probe, RemoteProbe, exact_cost
 from autokd.data import ImageData, Split, load_data
 from autokd.errors import ConfigError, CostError
 from autokd.evaluation import predict
@@ -25,10 +26,12 @@ from autokd.records import (
 )
 from autokd.shared import NOWHERE, Shared
 from autokd.space import Space
-from autokd.students import InputFormat, refuse_opaque
-from autokd.teachers import Teacher, build_student, load_teacher
+from autokd.students import InputFormat, deployed, refuse_opaque
+from autokd.teachers import Teacher, build_student, inputs_of, load_teacher, measure_student
 
 T = TypeVar("T")
+RUNTIMES = ("onnxruntime", "pytorch")
+DEVICE_TOKEN = "AUTOKD_DEVICE_TOKEN"  # an environment variable: no secret stands in a search file
 
 
 class StudentCosts:
@@ -39,22 +42,21 @@ class StudentCosts:
     features that the space's losses compare.
     """
 
-    def __init__(self, data: ImageData, space: Space, *, weight_dtype: str) -> None:
+    def __init__(self, data: ImageData, space: Space) -> None:
         self._data = data
-        self._weight_dtype = weight_dtype
         self._rates = space.drop_rates
         self._taps, self._pooled = space.features_needed
         self._known: dict[tuple[Any, ...], Cost] = {}
 
     def __call__(self, spec: StudentSpec) -> Cost:
         """MACs, parameters and size; raises an AutoKDError where the model can't be built or counted."""
-        key = (spec.model, spec.image_size, *sorted(spec.arguments.items()))
+        key = (spec.model, spec.image_size, spec.precision, *sorted(spec.arguments.items()))
         if key not in self._known:
             try:
                 self._known[key] = exact_cost(
                     lambda: self._build(spec),
-                    input_shape(spec, self._data),
-                    weight_dtype=self._weight_dtype,
+                    (self._data.info.channels, spec.image_size, spec.image_size),
+                    precision=spec.precision,
                 )
             except CostError as error:
                 raise CostError(
@@ -65,7 +67,7 @@ class StudentCosts:
     def _build(self, spec: StudentSpec) -> nn.Module:
         model = build_student(spec, self._data, **self._rates)
         refuse_opaque(model, taps=self._taps, pooled=self._pooled)
-        return model
+        return deployed(model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +78,14 @@ class Task:
     teacher: Teacher
     teacher_info: TeacherInfo
     budget: Budget
-    weight_dtype: str
-    cache: Path  # for teachers, assistants, views and logits
+    cache: Path  # for teachers, assistants, views, logits and latencies
     shared: Shared = NOWHERE  # where those with another cache find teachers, assistants, logits
     device: torch.device
     threads: int
     policy: AuditPolicy = field(default_factory=AuditPolicy)
     max_gap_growth: float | None = None  # against the teacher's gap, 0..1; None: no limit
     robustness_images: int = 1000  # of test, that front members see corrupted; 0: none
+    probe: Probe = field(default_factory=EagerProbe)  # of latency
     latency_decides: bool = False  # a limit or an objective: then it is measured before training
     audits_pauses: bool = False  # whether what an audit says decides who goes on
     thumbnails: bool = False  # whether audits show the most contested images
@@ -128,22 +130,20 @@ class Task:
         return len(self.data.info.class_names)
 
     def inputs(self, spec: StudentSpec) -> InputFormat:
-        return InputFormat(image_size=spec.image_size, mean=self.data.mean, std=self.data.std)
+        return inputs_of(spec, self.data)
 
     def measure_cost(self, spec: StudentSpec, *, latency: bool) -> Cost:
         """What follows from the shapes; with latency everything, and two MAC counts held against each other."""
-        return measure_cost(
-            lambda: build_student(spec, self.data),
-            input_shape(spec, self.data),
-            weight_dtype=self.weight_dtype,
-            latency=latency,
+        cost = measure_student(
+            spec,
+            self.data,
+            probe=self.probe if latency else None,
+            cache=self.cache,
             check=latency,
-            device=str(self.device),
         )
-
-
-def input_shape(spec: StudentSpec, data: ImageData) -> tuple[int, int, int]:
-    return (data.info.channels, spec.image_size, spec.image_size)
+        if latency and self.latency_decides and cost.latency_ms is None:
+            raise CostError(f"{spec.describe()}: no latency, which a limit or an objective needs")
+        return cost
 
 
 def create_task(
@@ -160,15 +160,32 @@ def create_task(
     threads = threads or torch.get_num_threads()
     torch.set_num_threads(threads)
     data = data or load_data(config.data, seed=config.seed, cache=cache)
-    teacher, info = load_teacher(
-        config.teacher, data, cache=cache, shared=shared, seed=config.seed, device=chosen
+    probe = choose_probe(
+        runtime=config.budget.runtime,
+        server=config.budget.device,
+        where=chosen,
+        threads=config.budget.threads,
+        batch=config.budget.batch,
     )
+    teacher, info = load_teacher(
+        config.teacher,
+        data,
+        cache=cache,
+        shared=shared,
+        seed=config.seed,
+        device=chosen,
+        probe=probe,
+    )
+    if "latency_ms" in config.search.objectives and info.cost.latency_ms is None:
+        raise ConfigError(
+            "search.objectives: latency_ms is measured against the teacher's, and the teacher's can't be measured; "
+            "set budget.runtime to pytorch, or take another objective"
+        )
     return Task(
         data=data,
         teacher=teacher,
         teacher_info=info,
         budget=config.budget.to_budget(),
-        weight_dtype=config.budget.weights,
         cache=cache,
         shared=shared,
         device=chosen,
@@ -176,12 +193,30 @@ def create_task(
         policy=config.audit.to_policy(seed=config.seed),
         max_gap_growth=config.audit.max_gap_growth,
         robustness_images=config.audit.robustness_images,
-        latency_decides=config.budget.max_latency is not None
-        or "latency_ms" in config.search.objectives,
+        probe=probe,
+        latency_decides=config.latency_decides,
         audits_pauses=config.audit.max_gap_growth is not None
         or "worst_group_accuracy" in config.search.objectives,
         thumbnails=config.audit.thumbnails,
     )
+
+
+def choose_probe(
+    *, runtime: str, server: str | None, where: torch.device, threads: int, batch: int
+) -> Probe:
+    """What times students: the device behind `server`, ONNX Runtime on this CPU, or PyTorch on `where`."""
+    if runtime not in RUNTIMES:
+        raise ConfigError(f"unknown runtime '{runtime}'; known: {', '.join(RUNTIMES)}")
+    if server:
+        token = os.environ.get(DEVICE_TOKEN)
+        if not token:
+            raise ConfigError(
+                f"device {server}: set {DEVICE_TOKEN} to the token of the `autokd latency-serve` there"
+            )
+        return RemoteProbe(url=server, token=token, threads=threads, batch=batch)
+    if runtime == "onnxruntime":
+        return OnnxProbe(threads=threads, batch=batch)
+    return EagerProbe(where=str(where), threads=threads, batch=batch)
 
 
 def choose_device(name: str | None = None) -> torch.device:

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,17 @@ from torch import nn
 
 from autokd.answers import CachedLogits, Mixture, Teacher
 from autokd.config import TeacherConfig, TeacherTrainConfig
-from autokd.cost import measure_cost, sum_costs
+from autokd.cost import Probe, measure_cost, sum_costs
 from autokd.data.load import ImageData
 from autokd.data.views import Views
 from autokd.distill import BEST, train_stage
-from autokd.errors import CheckpointError, ConfigError, storage_errors
+from autokd.errors import CheckpointError, ConfigError, ExportError, storage_errors
 from autokd.evaluation import evaluate
 from autokd.mitigation import NONE
 from autokd.objective import TeacherLogits
-from autokd.records import Epoch, Stage, StudentSpec, TeacherInfo, Training, content_hash
+from autokd.records import Cost, Epoch, Stage, StudentSpec, TeacherInfo, Training, content_hash
 from autokd.shared import NOWHERE, Shared
-from autokd.students import InputFormat, create_student, is_own
+from autokd.students import InputFormat, create_student, deployed, is_own
 from autokd.weights import hash_file, hash_weights, load_checkpoint, load_weights
 
 __all__ = [
@@ -37,7 +38,9 @@ __all__ = [
     "create",
     "describe_epoch",
     "describe_teacher",
+    "inputs_of",
     "load_teacher",
+    "measure_student",
     "train_once",
     "views_of",
 ]
@@ -53,13 +56,16 @@ def load_teacher(
     seed: int,
     device: torch.device,
     shared: Shared = NOWHERE,
+    probe: Probe | None = None,
 ) -> tuple[Teacher, TeacherInfo]:
-    """The teacher of a search and its measurements; trained first where the search file says so.
+    """The teacher of a search and its measurements, its latency by `probe`; trained first where the search file says so.
 
     Raises CheckpointError where weights are missing, don't fit or want to run code.
     """
     if config.ensemble:
-        return _load_ensemble(config, data, cache=cache, seed=seed, device=device, shared=shared)
+        return _load_ensemble(
+            config, data, cache=cache, seed=seed, device=device, shared=shared, probe=probe
+        )
     stage = describe_teacher(config, data)
     spec = stage.student
     inputs = InputFormat(
@@ -91,12 +97,7 @@ def load_teacher(
     return teacher, TeacherInfo(
         name=spec.model,
         hash=teacher.hash,
-        cost=measure_cost(
-            lambda: build_student(spec, data),
-            (data.info.channels, spec.image_size, spec.image_size),
-            latency=True,
-            check=False,
-        ),
+        cost=measure_student(spec, data, probe=probe, cache=cache, check=False),
         val_accuracy=measured.accuracy,
         source=source,
     )
@@ -234,6 +235,11 @@ def build_student(spec: StudentSpec, data: ImageData, **rates: float) -> nn.Modu
     return create_student(spec, classes=classes, channels=data.info.channels, **rates)
 
 
+def inputs_of(spec: StudentSpec, data: ImageData) -> InputFormat:
+    """What a student of this data is shown."""
+    return InputFormat(image_size=spec.image_size, mean=data.mean, std=data.std)
+
+
 def create(stage: Stage, data: ImageData) -> nn.Module:
     """The stage's student, freshly initialised, with its dropout and stochastic depth."""
     rates = {
@@ -241,6 +247,25 @@ def create(stage: Stage, data: ImageData) -> nn.Module:
         "drop_path_rate": stage.training.drop_path_rate,
     }
     return build_student(stage.student, data, **rates)
+
+
+def measure_student(
+    spec: StudentSpec, data: ImageData, *, probe: Probe | None, cache: Path, check: bool
+) -> Cost:
+    """What the model costs in its deployed form; its latency, where ONNX can't hold the model, stays unknown."""
+    measure = partial(
+        measure_cost,
+        lambda: deployed(build_student(spec, data)),
+        (data.info.channels, spec.image_size, spec.image_size),
+        precision=spec.precision,
+        key=content_hash([spec.identity(), len(data.info.class_names)]),
+        folder=cache / "latencies",
+    )
+    try:
+        return measure(probe=probe, check=check)
+    except ExportError as error:
+        log.warning("no latency of %s: %s", spec.describe(), error)
+        return measure(probe=None, check=check)
 
 
 def _from_checkpoint(
@@ -256,7 +281,7 @@ def _from_checkpoint(
         raise CheckpointError(
             f"teacher.checkpoint {error}; check teacher.checkpoint, model and arguments"
         ) from None
-    key = content_hash([hash_file(path), asdict(spec)])
+    key = content_hash([hash_file(path), spec.identity()])
     return Teacher(model, inputs, key, device)
 
 
@@ -286,7 +311,7 @@ def _pretrained(
     own: dict[str, Any] = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     if len(own["mean"]) == data.info.channels:
         inputs = replace(inputs, mean=config.mean or own["mean"], std=config.std or own["std"])
-    key = content_hash([str(model.pretrained_cfg), asdict(spec)])
+    key = content_hash([str(model.pretrained_cfg), spec.identity()])
     return Teacher(model, inputs, key, device)
 
 
@@ -299,7 +324,7 @@ def _own(spec: StudentSpec, inputs: InputFormat, data: ImageData, device: torch.
             f"teacher.pretrained: {spec.model} returns other weights each time; let it load them from a file, "
             "or use teacher.checkpoint or teacher.train"
         )
-    return Teacher(model, inputs, content_hash([weights, asdict(spec)]), device)
+    return Teacher(model, inputs, content_hash([weights, spec.identity()]), device)
 
 
 def _first_line(error: Exception) -> str:

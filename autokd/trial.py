@@ -32,6 +32,7 @@ from autokd.records import (
     TrialResult,
     content_hash,
 )
+from autokd.shipped import ship
 from autokd.stopwatch import Stopwatch
 from autokd.task import Task
 from autokd.teachers import create, train_once, views_of
@@ -132,7 +133,13 @@ def _train_and_evaluate(
     if paused and not task.audits_pauses:
         best = max(history, key=lambda epoch: epoch.val_accuracy)
         return replace(result, val={"accuracy": best.val_accuracy, "loss": best.val_loss})
-    inputs = task.inputs(measured.candidate.student)
+    student = measured.candidate.student
+    if not paused:
+        with watch("ship"):
+            model = ship(
+                model, student, folder, task.data, device=task.device, threads=task.threads
+            )
+    inputs = task.inputs(student)
     with watch("evaluate"):
         logits = predict(model, task.data.val, inputs=inputs, device=task.device)
     with watch("audit"):
@@ -145,7 +152,7 @@ def _train_and_evaluate(
         (folder / CHECKPOINT).unlink(missing_ok=True)
     if not paused and cost.latency_ms is None:
         with watch("measure"):
-            cost = task.measure_cost(measured.candidate.student, latency=True)
+            cost = task.measure_cost(student, latency=True)
     return replace(
         result,
         cost=cost,
@@ -279,7 +286,7 @@ def _logits(stage: Stage, teachers: dict[str, Teacher], task: Task) -> list[Teac
 def describe_excess(cost: Cost, budget: Budget) -> str:
     """``over budget: macs 412M > 300M, params 6.10M > 5.00M``."""
     over = [
-        f"{name} {format_cost(name, getattr(cost, name))} > {format_cost(name, budget.limits[name])}"
+        f"{name} {format_cost(name, cost.known(name) or 0)} > {format_cost(name, budget.limits[name])}"
         for name, excess in budget.excess(cost).items()
         if excess > 0
     ]

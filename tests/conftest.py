@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from tiny_task import QUICK
+from torch import nn
 
-from autokd.cost import measure_latency
+from autokd.cost import InputShape, OnnxProbe, Timing
 from autokd.tracking.store import Store, open_store
 
 torch.set_num_threads(1)
@@ -51,8 +52,11 @@ def store(store_directory: Path) -> Store:
 
 @pytest.fixture(scope="module")
 def quick_latency() -> Iterator[None]:
-    """Latencies from three calls instead of half a second of them, where they are not the point."""
-    quick = partial(measure_latency, visits=1, seconds_per_visit=0.0, warmup=1)
+    """Latencies from a few calls in PyTorch instead of an export to ONNX, where they are not the point."""
+
+    def quick(_probe: OnnxProbe, model: nn.Module, shape: InputShape, *, precision: str) -> Timing:
+        return QUICK(model, shape, precision="fp32")
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("autokd.cost.measure_latency", quick)
+        patch.setattr(OnnxProbe, "__call__", quick)
         yield

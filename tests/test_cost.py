@@ -1,12 +1,11 @@
 """A student's whole cost, from a builder to a record."""
 
-
 import pytest
 import timm
 import torch
 from torch import nn
 
-from autokd.cost import exact_cost, measure_cost
+from autokd.cost import EagerProbe, exact_cost, measure_cost
 from autokd.errors import CostError
 
 
@@ -15,7 +14,7 @@ def build():
 
 
 def test_the_exact_cost_comes_from_shapes_alone():
-    cost = exact_cost(build, (3, 32, 32), weight_dtype="fp16")
+    cost = exact_cost(build, (3, 32, 32), precision="fp16")
     assert (cost.macs, cost.params) == (22_387_712, 4_927_618)
     assert cost.size_bytes == pytest.approx(2 * cost.params, rel=0.01)
     assert cost.weight_dtype == "fp16"
@@ -24,10 +23,11 @@ def test_the_exact_cost_comes_from_shapes_alone():
 
 
 def test_a_measured_cost_is_the_exact_one_with_a_latency_and_its_device():
-    exact, measured = exact_cost(build, (3, 32, 32)), measure_cost(build, (3, 32, 32), latency=True)
+    exact = exact_cost(build, (3, 32, 32))
+    measured = measure_cost(build, (3, 32, 32), probe=EagerProbe())
     assert (measured.macs, measured.params) == (exact.macs, exact.params)
     assert measured.size_bytes == exact.size_bytes
-    assert 0 < measured.latency_ms <= measured.latency_p90_ms
+    assert 0 < measured.latency_ms <= measured.latency_median_ms <= measured.latency_p90_ms
     assert measured.device.endswith("1 thread, PyTorch eager")
 
 
@@ -39,7 +39,7 @@ def test_a_cost_without_latency_and_check_builds_no_real_model():
         devices.append(next(model.parameters()).device.type)
         return model
 
-    assert measure_cost(build_and_look, (3, 32, 32), latency=False, check=False).latency_ms is None
+    assert measure_cost(build_and_look, (3, 32, 32), check=False).latency_ms is None
     assert devices == ["meta"]
 
 
@@ -58,5 +58,5 @@ def test_a_disagreement_of_the_counters_is_an_error_before_anything_is_trained()
     with pytest.raises(
         CostError, match=r"Undercounted: two counts of MACs disagree.*aten::tensordot"
     ):
-        measure_cost(Undercounted, (3, 8, 8), latency=False)
-    assert measure_cost(Undercounted, (3, 8, 8), latency=False, check=False).macs == 64 * (12 + 20)
+        measure_cost(Undercounted, (3, 8, 8))
+    assert measure_cost(Undercounted, (3, 8, 8), check=False).macs == 64 * (12 + 20)

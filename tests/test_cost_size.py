@@ -64,5 +64,5 @@ def test_buffers_that_no_checkpoint_holds_take_no_bytes():
 
 
 def test_an_unknown_type_is_refused_with_the_known_ones():
-    with pytest.raises(CostError, match="unknown weight_dtype 'int4'; known: fp32, fp16, int8"):
+    with pytest.raises(CostError, match="unknown precision 'int4'; known: fp32, fp16, int8"):
         weight_bytes(nn.Linear(2, 2), "int4")

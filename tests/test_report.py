@@ -104,6 +104,7 @@ def stored_trials() -> pd.DataFrame:
             "params": r.cost.params if r.cost else None,
             "latency_ms": r.cost.latency_ms if r.cost else None,
             "size_bytes": r.cost.size_bytes if r.cost else None,
+            "activation_bytes": None,
         }
         for r in RESULTS
     ]

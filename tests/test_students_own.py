@@ -143,7 +143,7 @@ def test_a_student_without_features_is_refused_before_anything_is_trained(module
         "distill": {"feature_loss": ["none", "rkd"]},
     }
     space = Space(parse_config(record, source="mine.yaml"), image_size=8)
-    costs = StudentCosts(DATA, space, weight_dtype="fp32")
+    costs = StudentCosts(DATA, space)
     spec = StudentSpec(model=f"{module}:build", image_size=8)
     assert create_student(spec, classes=4, channels=1)
     with pytest.raises(ConfigError, match="gives no features before its classifier"):

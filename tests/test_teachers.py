@@ -10,7 +10,7 @@ import pytest
 import tiny_task
 import torch
 from safetensors.torch import save_file
-from tiny_task import CPU, LARGE, labels_alone, make_data, make_teacher
+from tiny_task import CPU, LARGE, QUICK, labels_alone, make_data, make_teacher
 
 from autokd.config import TeacherConfig
 from autokd.data import train_batches, view_batches
@@ -142,7 +142,7 @@ def test_a_training_that_was_cut_short_is_done_again(tmp_path):
 
 
 def load(config: TeacherConfig, cache: Path):
-    return load_teacher(config, DATA, cache=cache, seed=0, device=CPU)
+    return load_teacher(config, DATA, cache=cache, seed=0, device=CPU, probe=QUICK)
 
 
 def config_of(path: Path, **changes) -> TeacherConfig:

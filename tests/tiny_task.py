@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from autokd.cost import exact_cost
+from autokd.cost import EagerProbe, exact_cost
 from autokd.data import ImageData, MemoryImages, Split
 from autokd.records import (
     TEACHER,
@@ -23,10 +23,11 @@ from autokd.records import (
     content_hash,
 )
 from autokd.students import InputFormat
-from autokd.task import Task, build_student, input_shape
-from autokd.teachers import Teacher
+from autokd.task import Task
+from autokd.teachers import Teacher, build_student
 
 CPU = torch.device("cpu")
+QUICK = EagerProbe(visits=1, seconds_per_visit=0.0)
 CLASSES = 4
 SMALL = StudentSpec(
     model="resnet",
@@ -126,7 +127,7 @@ def make_teacher(data: ImageData, *, seed: int = 0) -> Teacher:
 
 def make_task(data: ImageData, cache: Path, *, budget: Budget | None = None) -> Task:
     teacher = make_teacher(data)
-    cost = exact_cost(lambda: build_student(LARGE, data), input_shape(LARGE, data))
+    cost = exact_cost(lambda: build_student(LARGE, data), (1, 8, 8))
     info = TeacherInfo(
         name="resnet", hash=teacher.hash, cost=cost, val_accuracy=0.25, source="untrained"
     )
@@ -135,8 +136,8 @@ def make_task(data: ImageData, cache: Path, *, budget: Budget | None = None) -> 
         teacher=teacher,
         teacher_info=info,
         budget=budget or Budget(),
-        weight_dtype="fp32",
         cache=cache,
+        probe=QUICK,
         device=CPU,
         threads=1,
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import typer
 from rich.console import Console
 
-from autokd.cli import audit, look, measure, search
+from autokd.cli import audit, deploy, look, measure, search
 from autokd.errors import AutoKDError
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ COMMANDS: Mapping[Callable[..., None], str] = {  # each with an example of its u
     search.check: "autokd check search_spaces/quickstart.yaml",
     search.space: "autokd space search_spaces/quickstart.yaml --html space.html",
     search.run: "autokd run 3",
+    deploy.export: "autokd export 3 --int8 --output shipped",
+    deploy.latency_serve: "autokd latency-serve --host 0.0.0.0",
     audit.audit: "autokd audit --predictions student.csv --teacher teacher.csv --metadata people.csv",
     measure.measure: "autokd measure mobilenetv3_small_100 --image-size 224",
     measure.cache: "autokd cache --clear logits",

@@ -15,7 +15,13 @@ def measure(
     channels: Annotated[int, typer.Option(min=1)] = 3,
     classes: Annotated[int, typer.Option(min=2)] = 1000,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of the latency.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    batch: Annotated[int, typer.Option(min=1, help="Images a call of the latency.")] = 1,
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
+    runtime: Annotated[str, typer.Option(help="onnxruntime or pytorch.")] = "onnxruntime",
+    device: Annotated[
+        str,
+        typer.Option(help="cpu; cuda with pytorch; http://… of a device that runs latency-serve."),
+    ] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """The cost of a timm model: MACs, parameters, file size, latency at batch 1."""
@@ -25,7 +31,14 @@ def measure(
     from autokd.console.candidate import print_cost
 
     cost = measure_model(
-        model, (channels, image_size, image_size), classes=classes, threads=threads, device=device
+        model,
+        (channels, image_size, image_size),
+        classes=classes,
+        threads=threads,
+        device=device,
+        batch=batch,
+        precision=precision,
+        runtime=runtime,
     )
     if as_json:
         print(json.dumps(asdict(cost), indent=1))

@@ -51,11 +51,26 @@ def search(
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     max_macs: Annotated[str | None, typer.Option(help="Budget: 300M multiply-accumulates.")] = None,
     max_params: Annotated[str | None, typer.Option(help="Budget: 5M parameters.")] = None,
-    max_latency: Annotated[str | None, typer.Option(help="Budget: 20ms at batch 1, here.")] = None,
+    max_latency: Annotated[
+        str | None, typer.Option(help="Budget: 20ms, that nine calls of ten keep.")
+    ] = None,
     max_size: Annotated[str | None, typer.Option(help="Budget: 10MB of weights.")] = None,
+    max_activations: Annotated[
+        str | None, typer.Option(help="Budget: 256kB in memory at once beside the weights.")
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="Budget of a kind of device: micro, mobile, edge-gpu or server."),
+    ] = None,
     tracking_uri: TrackingUri = None,
     ledger: LedgerUrl = None,
-    device: Device = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="cpu, cuda, cuda:1; default: a GPU if there is one. http://…: times students there "
+            "(`autokd latency-serve`)."
+        ),
+    ] = None,
 ) -> None:
     """Search students, distil them, and leave their Pareto front in MLflow.
 
@@ -70,7 +85,11 @@ def search(
         "max_params": max_params,
         "max_latency": max_latency,
         "max_size": max_size,
+        "max_activations": max_activations,
+        "target": target,
     }
+    if device and "://" in device:  # it times students, and trains none
+        limits["device"], device = device, None
     length = {
         "trials": trials,
         "time": time,

@@ -40,11 +40,12 @@ def print_cost(model: str, image_size: int, cost: Cost) -> None:
     table.add_row("FLOPs (2 x MACs)", format_cost("macs", 2 * cost.macs))
     table.add_row("parameters", f"{format_cost('params', cost.params)} ({cost.params:,})")
     table.add_row(f"file size, {cost.weight_dtype}", format_cost("size_bytes", cost.size_bytes))
-    if cost.latency_ms is not None and cost.latency_p90_ms is not None:
-        busy = ", while the machine was busy" if cost.contended else ""
-        table.add_row(
-            "latency, batch 1",
-            f"median {format_cost('latency_ms', cost.latency_ms)}, "
-            f"p90 {format_cost('latency_ms', cost.latency_p90_ms)} ({cost.device}){busy}",
-        )
+    if cost.activation_bytes:
+        table.add_row("activations", format_cost("size_bytes", cost.activation_bytes))
+    times = (cost.latency_ms, cost.latency_median_ms, cost.latency_p90_ms)
+    if None not in times:
+        lowest, median, p90 = (format_cost("latency_ms", time or 0.0) for time in times)
+        table.add_row("latency", f"{lowest} at best, median {median}, p90 {p90}")
+        busy = ", while it was busy" if cost.contended else ""
+        table.add_row("on", f"{cost.device}{busy}")
     console().print(table)

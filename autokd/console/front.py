@@ -11,13 +11,17 @@ from rich.table import Table
 
 from autokd.console.output import VERDICTS, console
 from autokd.quantities import format_cost
-from autokd.records import COSTS, TeacherInfo, TrialResult
+from autokd.records import TeacherInfo, TrialResult
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from autokd.engine.finish import SearchResult
     from autokd.tracking.read import StoredStudy
+
+
+# A terminal has no room for more; `--csv` and MLflow have all costs.
+COST_HEADINGS = {"MACs": "macs", "params": "params", "latency": "latency_ms", "size": "size_bytes"}
 
 
 def print_result(result: SearchResult, tracking_uri: str | None) -> None:
@@ -44,7 +48,10 @@ def print_front(frame: pd.DataFrame, teacher: TeacherInfo, results: Sequence[Tri
     _add_rows(table, frame)
     table.add_section()
     _add_teacher(
-        table, teacher.name, teacher.val_accuracy, {n: getattr(teacher.cost, n) for n in COSTS}
+        table,
+        teacher.name,
+        teacher.val_accuracy,
+        {n: getattr(teacher.cost, n) for n in COST_HEADINGS.values()},
     )
     for result in results:
         if result.control and result.control.startswith("no distillation") and result.cost:
@@ -53,7 +60,7 @@ def print_front(frame: pd.DataFrame, teacher: TeacherInfo, results: Sequence[Tri
                 result.control,
                 result.candidate.student.describe(),
                 result.val.get("accuracy"),
-                {n: getattr(result.cost, n) for n in COSTS},
+                {n: getattr(result.cost, n) for n in COST_HEADINGS.values()},
                 teacher.val_accuracy,
                 teacher.cost.macs,
             )
@@ -67,7 +74,10 @@ def print_stored_front(frame: pd.DataFrame, stored: StoredStudy) -> None:
     table.add_section()
     teacher = stored.teacher
     _add_teacher(
-        table, teacher["name"], teacher["val_accuracy"], {n: teacher.get(n) for n in COSTS}
+        table,
+        teacher["name"],
+        teacher["val_accuracy"],
+        {n: teacher.get(n) for n in COST_HEADINGS.values()},
     )
     controls = stored.trials[stored.trials["control"].fillna("").str.startswith("no distillation")]
     for row in controls.to_dict("records"):
@@ -76,7 +86,7 @@ def print_stored_front(frame: pd.DataFrame, stored: StoredStudy) -> None:
             row["control"],
             row["student"],
             row["val_accuracy"],
-            {n: row[n] for n in COSTS},
+            {n: row[n] for n in COST_HEADINGS.values()},
             teacher["val_accuracy"],
             teacher["macs"],
         )
@@ -106,7 +116,7 @@ def _front_table(title: str, frame: pd.DataFrame) -> Table:
     for heading in ("rank", "trial"):
         table.add_column(heading, justify="right")
     table.add_column("student", overflow="fold", min_width=16)
-    for heading in ("stages", "val", "test", "worst", "MACs", "params", "latency", "size"):
+    for heading in ("stages", "val", "test", "worst", *COST_HEADINGS):
         table.add_column(heading, justify="left" if heading == "stages" else "right", no_wrap=True)
     for heading in ("of T's acc.", "of T's MACs"):
         table.add_column(heading, justify="right", max_width=7)
@@ -124,7 +134,7 @@ def _add_rows(table: Table, frame: pd.DataFrame) -> None:
             _percent(row["val_accuracy"]) + _spread(row, "val"),
             _percent(row["test_accuracy"]) + _spread(row, "test"),
             _percent(row["worst_group_accuracy"]),
-            *(_cost(name, row[name]) for name in COSTS),
+            *(_cost(name, row[name]) for name in COST_HEADINGS.values()),
             _percent(row["accuracy_share"]),
             _percent(row["macs_share"]),
             _verdict(row),
@@ -132,7 +142,7 @@ def _add_rows(table: Table, frame: pd.DataFrame) -> None:
 
 
 def _add_teacher(table: Table, name: str, accuracy: float, costs: dict[str, Any]) -> None:
-    shown = [_cost(n, costs[n]) for n in COSTS]
+    shown = [_cost(n, costs[n]) for n in COST_HEADINGS.values()]
     table.add_row("", "", name, "T", _percent(accuracy), "", "", *shown, "100.0 %", "100.0 %")
 
 
@@ -154,7 +164,7 @@ def _add_control(
         _percent(accuracy),
         "",
         "",
-        *(_cost(n, costs[n]) for n in COSTS),
+        *(_cost(n, costs[n]) for n in COST_HEADINGS.values()),
         _percent(accuracy / teacher_accuracy if known else None),
         _percent(costs["macs"] / teacher_macs),
     )

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from autokd.cost.macs import Count, InputShape, make_count, shorten
-from autokd.errors import CostError
+from autokd.cost.macs import Count, InputShape, make_count
+from autokd.errors import CostError, one_line
 
 # Operators as the tracer names them. Norms, pools and resizing multiply no matrices. (Setting a handle to None, as
 # fvcore documents, changes nothing for an operator that has one.)
@@ -50,7 +50,7 @@ def count_with_fvcore(model: nn.Module, input_shape: InputShape) -> Count:
             by_operator = {k: int(v) for k, v in analysis.by_operator().items() if v}
         except Exception as error:
             name = type(model).__name__
-            raise CostError(f"{name}: fvcore can't count it: {shorten(error)}") from error
+            raise CostError(f"{name}: fvcore can't count it: {one_line(error)}") from error
         uncounted = tuple(sorted(filter(_may_hold_macs, analysis.unsupported_ops())))
     return make_count(model, by_operator, uncounted)
 

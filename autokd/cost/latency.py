@@ -1,117 +1,185 @@
-"""Median latency of one image, batch 1, in PyTorch eager mode on the machine that this runs on."""
+"""How long a student takes for one image: in PyTorch, in ONNX Runtime, or on another device."""
 
 from __future__ import annotations
 
-import platform
-import re
-import statistics
-import time
+import json
+import os
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import nn
 
-from autokd.cost.macs import InputShape, describe_shape, shorten
-from autokd.errors import CostError
+from autokd.cost.macs import InputShape, describe_shape
+from autokd.errors import CostError, ExportError, one_line, storage_errors
+from autokd.records import content_hash
+from autokd.runtime import quantise, runtime_name, to_onnx
+from autokd.runtime.latency_server import Timing, describe_cpu, time_calls, time_graph
 
-PRESSURE = Path("/proc/pressure/cpu")
-BUSY_PRESSURE = 20.0  # percent of the last 10 s in which some task waited for a CPU
-BUSY_WAITING = 0.2  # share of the measured time in which this process had no CPU
-MIN_CALLS = 3  # of a visit, however long they take
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Latency:
-    """Of the calmest visit; `min_ms` of all of them."""
-
-    median_ms: float
-    p90_ms: float
-    min_ms: float
-    contended: bool  # the machine was busy with something else
-    device: str  # what it was measured on
+SERVER_TIMEOUT = 600.0  # seconds that another device may take for one student
+CALIBRATION = 8  # images; a latency does not depend on what is in them
 
 
-@torch.inference_mode()
+class Probe(Protocol):
+    """Times a student. Its `device` names all that figures depend on but the student."""
+
+    @property
+    def device(self) -> str: ...
+
+    def __call__(self, model: nn.Module, input_shape: InputShape, *, precision: str) -> Timing:
+        """`model` is taken over, in its deployed form. Raises CostError where it can't be run."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class EagerProbe:
+    """PyTorch as it trains: the only one for a GPU. It knows no int8."""
+
+    where: str = "cpu"
+    threads: int = 1
+    batch: int = 1
+    visits: int = 5
+    seconds_per_visit: float = 0.1
+
+    @property
+    def device(self) -> str:
+        where = torch.device(self.where)
+        if where.type == "cuda":
+            return f"{torch.cuda.get_device_name(where)}, PyTorch eager"
+        if where.type != "cpu":
+            return f"{where.type}, PyTorch eager"
+        return describe_cpu(self.threads, "PyTorch eager")
+
+    @torch.inference_mode()
+    def __call__(self, model: nn.Module, input_shape: InputShape, *, precision: str) -> Timing:
+        if precision == "int8":
+            raise ExportError(
+                "PyTorch runs no int8 students here; set budget.runtime to onnxruntime"
+            )
+        image = torch.rand(self.batch, *input_shape, generator=torch.Generator().manual_seed(0))
+        model = model.eval().to(device=self.where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        image = image.to(device=self.where, memory_format=torch.channels_last)
+        wait = _synchroniser(torch.device(self.where))
+
+        def call() -> None:
+            model(image)
+            wait()
+
+        with with_threads(self.threads):
+            try:
+                call()
+            except Exception as error:
+                raise CostError(
+                    f"{type(model).__name__} can't be run on an image of {describe_shape(input_shape)} "
+                    f"on {self.where}: {one_line(error)}"
+                ) from error
+            return time_calls(
+                call,
+                device=self.device,
+                visits=self.visits,
+                seconds_per_visit=self.seconds_per_visit,
+                alone=self.where == "cpu" and self.threads == 1,
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxProbe:
+    """ONNX Runtime on this machine's CPU: what students are deployed with, 1.3 to 4 times as fast as PyTorch."""
+
+    threads: int = 1
+    batch: int = 1
+
+    @property
+    def device(self) -> str:
+        return describe_cpu(self.threads, runtime_name()) + _images(self.batch)
+
+    def __call__(self, model: nn.Module, input_shape: InputShape, *, precision: str) -> Timing:
+        graph = _graph(model, input_shape, precision)
+        try:
+            return time_graph(graph, threads=self.threads, batch=self.batch)
+        except Exception as error:
+            raise ExportError(f"ONNX Runtime can't run it: {one_line(error)}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteProbe:
+    """Another device, on which latency_server.py runs. Graphs go there and numbers come back."""
+
+    url: str  # http://pi:8777
+    token: str
+    threads: int = 1
+    batch: int = 1
+
+    @property
+    def device(self) -> str:
+        threads = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
+        return f"{self.url}, {threads}" + _images(self.batch)
+
+    def __call__(self, model: nn.Module, input_shape: InputShape, *, precision: str) -> Timing:
+        query = f"threads={self.threads}&batch={self.batch}"
+        request = urllib.request.Request(
+            f"{self.url.rstrip('/')}/?{query}",
+            data=_graph(model, input_shape, precision),
+            headers={"Authorization": f"Bearer {self.token}"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=SERVER_TIMEOUT) as answer:
+                return Timing(**json.load(answer))
+        except urllib.error.HTTPError as error:
+            problem = error.read().decode(errors="replace")
+            raise CostError(f"latency server {self.url}: {error.code}: {problem}") from None
+        except (OSError, ValueError, TypeError) as error:
+            raise CostError(
+                f"latency server {self.url}: {one_line(error)}; is `autokd latency-serve` running there?"
+            ) from None
+
+
 def measure_latency(
-    model: nn.Module,
+    probe: Probe,
+    build: Callable[[], nn.Module],
     input_shape: InputShape,
     *,
-    device: str = "cpu",
-    threads: int = 1,
-    visits: int = 3,
-    seconds_per_visit: float = 0.15,
-    warmup: int = 3,
-) -> Latency:
-    """Time single calls in several visits and report the visit with the lowest median.
+    precision: str = "fp32",
+    key: str | None = None,
+    folder: Path | None = None,
+) -> Timing:
+    """What the probe says of the model that `build` makes, in its deployed form.
 
-    Another process makes a visit slower, never faster, and comes in bursts: under load, medians of single visits
-    spread by 46 % between their quartiles, and the lowest of several is what a calm machine gives.
-    The model is taken over: moved to `device`, in eval mode and channels_last.
+    With a `key` that names architecture and input it is asked once for each device, and its answer kept in `folder`; what a busy
+    machine said is asked again.
     """
-    image = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0))
-    model = model.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    image = image.to(device=device, memory_format=torch.channels_last)
-    wait = _synchroniser(torch.device(device))
-
-    def call() -> None:
-        model(image)
-        wait()
-
-    pressure, times, waited = _pressure(), [], []
-    with with_threads(threads):
-        try:
-            for _ in range(warmup):
-                call()
-        except Exception as error:
-            name = type(model).__name__
-            raise CostError(
-                f"{name} can't be run on an image of {describe_shape(input_shape)} "
-                f"on {device}: {shorten(error)}"
-            ) from error
-        for _ in range(visits):
-            calls, share = _visit(call, seconds_per_visit)
-            times.append(calls)
-            waited.append(share)
-    best = min(range(visits), key=lambda visit: statistics.median(times[visit]))
-    alone = waited[best] if device == "cpu" and threads == 1 else 0.0
-    return Latency(
-        median_ms=statistics.median(times[best]),
-        p90_ms=statistics.quantiles(times[best], n=10, method="inclusive")[-1],
-        min_ms=min(map(min, times)),
-        contended=is_contended(max(pressure, _pressure()), waiting=alone),
-        device=describe_device(device, threads=threads),
-    )
+    if key is None or folder is None:
+        return probe(build(), input_shape, precision=precision)
+    path = folder / f"{content_hash([key, input_shape, precision, probe.device])}.json"
+    try:
+        return Timing(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        pass  # not measured yet, or by another version
+    timing = probe(build(), input_shape, precision=precision)
+    if not timing.contended:
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(f".{os.getpid()}.part")
+            part.write_text(json.dumps(asdict(timing)), encoding="utf-8")
+            part.replace(path)
+    return timing
 
 
-def is_contended(pressure: float, *, waiting: float) -> bool:
-    """Either sign will do: the kernel's pressure figure, or a process that did not get the CPU that it wanted."""
-    return pressure > BUSY_PRESSURE or waiting > BUSY_WAITING
+def _graph(model: nn.Module, input_shape: InputShape, precision: str) -> bytes:
+    graph = to_onnx(model.cpu(), input_shape)
+    if precision != "int8":
+        return graph
+    generator = torch.Generator().manual_seed(0)
+    return quantise(graph, [torch.rand(CALIBRATION, *input_shape, generator=generator)])
 
 
-def describe_device(device: str, *, threads: int) -> str:
-    """``AMD EPYC 9354, 1 thread, PyTorch eager``, or the GPU's name. Never a host's name."""
-    where = torch.device(device)
-    if where.type == "cuda":
-        return f"{torch.cuda.get_device_name(where)}, PyTorch eager"
-    if where.type != "cpu":
-        return f"{where.type}, PyTorch eager"
-    return f"{_cpu_name()}, {threads} thread{'s' if threads != 1 else ''}, PyTorch eager"
-
-
-def _visit(call: Callable[[], None], seconds: float) -> tuple[list[float], float]:
-    """Milliseconds of each call, and the share of the time in which this thread did not run."""
-    times: list[float] = []
-    start, start_running = time.perf_counter(), time.thread_time()
-    end = start
-    while end - start < seconds or len(times) < MIN_CALLS:
-        begin = time.perf_counter()
-        call()
-        end = time.perf_counter()
-        times.append(1e3 * (end - begin))
-    return times, 1 - (time.thread_time() - start_running) / (end - start)
+def _images(batch: int) -> str:
+    return f", {batch} images" if batch > 1 else ""
 
 
 def _synchroniser(device: torch.device) -> Callable[[], None]:
@@ -132,21 +200,3 @@ def with_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _pressure() -> float:
-    """Linux's ``some avg10``; 0 where it is not told."""
-    try:
-        found = re.search(r"some avg10=([0-9.]+)", PRESSURE.read_text())
-    except OSError:
-        return 0.0
-    return float(found[1]) if found else 0.0
-
-
-def _cpu_name() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        text = ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else platform.processor() or platform.machine()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from autokd.cost.meta import CountMacs, SkipInitialisation
 from autokd.cost.size import Weights, weights_of
-from autokd.errors import AutoKDError, CostError
+from autokd.errors import AutoKDError, CostError, one_line
 from autokd.quantities import format_count
 
 InputShape = tuple[int, int, int]  # channels, height, width
@@ -27,6 +27,7 @@ class Count:
     buffers: int  # elements
     by_operator: Mapping[str, int]  # MACs
     weights: Weights
+    activations: int = 0  # elements that are in memory at once, at most; 0: not counted
     uncounted: tuple[str, ...] = ()  # operators that may hold MACs and were left out
 
 
@@ -39,19 +40,19 @@ def count_on_meta(build: Callable[[], nn.Module], input_shape: InputShape) -> Co
     model = _build(build)
     name = type(model).__name__
     image = torch.empty(1, *input_shape, device="meta")
-    with torch.no_grad(), CountMacs() as counter:
+    with torch.no_grad(), CountMacs(image) as counter:
         try:
             model(image)
         except Exception as error:
             raise CostError(
-                f"{name} can't be run on an image of {describe_shape(input_shape)}: {shorten(error)}"
+                f"{name} can't be run on an image of {describe_shape(input_shape)}: {one_line(error)}"
             ) from error
     if counter.unknown:
         raise CostError(
             f"{name}: no MAC formula for {', '.join(sorted(counter.unknown))}; "
             "the count would be too low, so this model can't be held against a budget"
         )
-    return make_count(model, counter.macs)
+    return replace(make_count(model, counter.macs), activations=counter.peak)
 
 
 def make_count(
@@ -93,13 +94,6 @@ def describe_shape(shape: InputShape) -> str:
     return f"{channels}x{height}x{width}"
 
 
-def shorten(error: BaseException) -> str:
-    """An error of someone else's in one line."""
-    text = " ".join(str(error).split())
-    text = text if len(text) <= 160 else text[:157] + "..."
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
 def _build(build: Callable[[], nn.Module]) -> nn.Module:
     try:
         with torch.device("meta"), SkipInitialisation():
@@ -107,7 +101,9 @@ def _build(build: Callable[[], nn.Module]) -> nn.Module:
     except AutoKDError:
         raise
     except Exception as error:
-        raise CostError(f"the model can't be built on the meta device: {shorten(error)}") from error
+        raise CostError(
+            f"the model can't be built on the meta device: {one_line(error)}"
+        ) from error
     return model.eval().requires_grad_(False)
 
 

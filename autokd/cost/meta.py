@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -66,12 +67,17 @@ _cache: dict[Any, _Call] = {}
 
 
 class CountMacs(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the multiply-accumulates of everything that is executed inside it on the meta device."""
+    """Counts the multiply-accumulates of everything that is executed inside it on the meta device, and how much of what
+    operators return is in memory at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, image: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.macs: Counter[str] = Counter()  # by operator
         self.unknown: Counter[str] = Counter()  # calls of operators that nothing is known about
+        self.peak = 0  # elements
+        self._live = 0
+        self._storages: dict[int, weakref.ref[Any]] = {}
+        self._hold(image)
 
     def __torch_dispatch__(
         self,
@@ -87,7 +93,7 @@ class CountMacs(TorchDispatchMode):  # type: ignore[no-untyped-call]
         call = _cache.get(key) if key is not None else None
         if call is not None:
             self._add(func, call.macs)
-            return _replay(call.result, args)
+            return self._hold(_replay(call.result, args))
         before = _spec(args[0]) if args else None
         out = func(*args, **kwargs)
         macs = operator_macs(func, args, kwargs, out)
@@ -97,6 +103,26 @@ class CountMacs(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if len(_cache) >= _CACHE_LIMIT:
                 _cache.clear()
             _cache[key] = _Call(result, macs)
+        return self._hold(out)
+
+    def _hold(self, out: Any) -> Any:
+        """Memory that an operator's result takes until nothing refers to it; views and in-place results take none."""
+        for tensor in out if isinstance(out, (tuple, list)) else (out,):
+            if not isinstance(tensor, Tensor) or not tensor.is_meta:
+                continue
+            storage = tensor.untyped_storage()
+            key = id(storage)
+            if key in self._storages:
+                continue
+            elements = storage.nbytes() // tensor.element_size()
+
+            def free(_: Any, key: int = key, elements: int = elements) -> None:
+                del self._storages[key]
+                self._live -= elements
+
+            self._storages[key] = weakref.ref(storage, free)
+            self._live += elements
+            self.peak = max(self.peak, self._live)
         return out
 
     def _add(self, func: Any, macs: int | None) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from autokd.errors import CostError
 
-DTYPES = ("fp32", "fp16", "int8")
+ELEMENT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}  # of each of records.PRECISIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ def weight_bytes(model: nn.Module | Weights, dtype: str = "fp32") -> int:
         return 2 * (weights.matrix + weights.other) + fixed
     if dtype == "int8":
         return weights.matrix + 4 * (weights.channels + weights.other) + fixed
-    raise CostError(f"unknown weight_dtype '{dtype}'; known: {', '.join(DTYPES)}")
+    raise CostError(f"unknown precision '{dtype}'; known: {', '.join(ELEMENT_BYTES)}")
 
 
 def _header_bytes(state: Mapping[str, Tensor]) -> int:

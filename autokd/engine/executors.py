@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from tqdm import tqdm
+
 from autokd.config import Config
 from autokd.engine.place import CACHE
 from autokd.records import Candidate, Cost, TrialResult
@@ -162,6 +164,8 @@ _worker_task: Callable[[], Task] | None = None  # a worker process serves one se
 def _start_worker(config: Config, cache: Path, device: str | None, threads: int) -> None:
     global _worker_task
     threading.Thread(target=_end_with_driver, daemon=True).start()
+    # torch.export's progress bar would make a semaphore, which a process that is ended leaves behind
+    tqdm.set_lock(threading.RLock())
     # with the first work: what is wrong there has a message, what is wrong here only breaks the pool
     _worker_task = functools.cache(
         lambda: load_task(config, cache=cache, device=device, threads=threads)

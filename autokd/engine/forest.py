@@ -23,7 +23,7 @@ from autokd.records import Candidate, Cost, TrialResult
 TREES = 32
 ABSENT = -1.0  # of a parameter that a candidate has not; values lie in 0..1
 SOFT = 0.02  # added to an error before its logarithm: errors near 0 are not told apart for ever
-KNOWN = ("macs", "params", "size_bytes")  # before training
+KNOWN = ("macs", "params", "size_bytes", "activation_bytes")  # before training
 
 Floats = NDArray[np.float64]
 

@@ -92,7 +92,7 @@ def survey_file(
 ) -> tuple[Space, StudentCosts, Survey]:
     """A search file's space on its data, with the exact costs of its students and a sample of them."""
     space = Space(config, image_size=data.info.image_size, classes=len(data.info.class_names))
-    costs = StudentCosts(data, space, weight_dtype=config.budget.weights)
+    costs = StudentCosts(data, space)
     budget = config.budget.to_budget()
     return space, costs, survey(space, costs, budget=budget, seed=config.seed, samples=samples)
 
@@ -132,9 +132,9 @@ def survey(
 
 def _nothing_fits(sampled: Sequence[Sampled], budget: Budget) -> str:
     smallest = {
-        name: min(getattr(s.cost, name) for s in sampled)
+        name: min(s.cost.known(name) or 0 for s in sampled)
         for name in COSTS
-        if budget.limits.get(name) is not None and getattr(sampled[0].cost, name) is not None
+        if budget.limits.get(name) is not None and sampled[0].cost.known(name) is not None
     }
     found = ", ".join(
         f"{name} {format_cost(name, value)} (limit {format_cost(name, budget.limits[name])})"

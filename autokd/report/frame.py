@@ -39,6 +39,7 @@ COLUMNS = (
     "params",
     "latency_ms",
     "size_bytes",
+    "activation_bytes",
     "accuracy_share",  # of the teacher's, on val
     "macs_share",  # of the teacher's
 )

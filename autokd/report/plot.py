@@ -14,6 +14,7 @@ AXIS_TITLES = {
     "params": "parameters",
     "latency_ms": "latency at batch 1, ms",
     "size_bytes": "file size, bytes",
+    "activation_bytes": "activations in memory, bytes",
 }
 
 

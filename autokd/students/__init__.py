@@ -1,6 +1,7 @@
 """Student models: timm's own by name, parametric families by their arguments, and what pixels they expect."""
 
 from autokd.students.create import create_student, expand_model_names
+from autokd.students.deployed import deployed
 from autokd.students.families import FAMILIES, Family
 from autokd.students.features import DEPTHS, Seen, look_inside, refuse_opaque
 from autokd.students.inputs import InputFormat
@@ -13,6 +14,7 @@ __all__ = [
     "InputFormat",
     "Seen",
     "create_student",
+    "deployed",
     "expand_model_names",
     "is_own",
     "look_inside",

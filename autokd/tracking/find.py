@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autokd.errors import TrackingError
 from autokd.tracking.read import find_parent, read_text
 from autokd.tracking.store import Store, one_line_errors, tag_is
+from autokd.tracking.trial_run import FILES
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-CANDIDATE_FILE = "candidate.yaml"
+WEIGHTS, INT8_GRAPH, _, CANDIDATE_FILE = FILES
 SHORTEST = 6  # hex digits of a run id or hash
 FORMS = "give a trial's number, STUDY/NUMBER, or 6 digits or more of an MLflow run id or a candidate's hash"
 _TRIAL = tag_is("autokd.kind", "trial")
@@ -22,12 +26,42 @@ def find_candidate(store: Store, reference: str) -> tuple[str, str]:
     """The text of the trial's candidate.yaml, and a line that says which trial it is."""
     with one_line_errors(store):
         run = _find_run(store, reference)
-        files = {file.path for file in store.client.list_artifacts(run.info.run_id)}
-        if CANDIDATE_FILE not in files:
-            raise TrackingError(
-                f"{_describe(run)} has no {CANDIDATE_FILE}, so it can't be run again from here"
-            )
+        _check_files(store, run, CANDIDATE_FILE, so="it can't be run again from here")
         return read_text(store, run.info.run_id, CANDIDATE_FILE), _describe(run)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTrial:
+    """What the store knows of one trial."""
+
+    description: str
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+
+def fetch_trial(store: Store, reference: str, folder: Path) -> StoredTrial:
+    """A trained student's candidate.yaml and weights into `folder`, with what is known of it."""
+    with one_line_errors(store):
+        run = _find_run(store, reference)
+        number, state = (run.data.tags.get(f"autokd.{name}", "") for name in ("trial", "state"))
+        if state != "complete":
+            raise TrackingError(
+                f"{_describe(run)} was not trained to its end; do that with `autokd run {number} --output DIR`, "
+                "and export DIR"
+            )
+        files = _check_files(store, run, CANDIDATE_FILE, WEIGHTS, so="there is nothing to export")
+        for name in files & {CANDIDATE_FILE, WEIGHTS, INT8_GRAPH}:
+            store.client.download_artifacts(run.info.run_id, name, str(folder))
+        return StoredTrial(description=_describe(run), metrics=run.data.metrics, tags=run.data.tags)
+
+
+def _check_files(store: Store, run: Run, *wanted: str, so: str) -> set[str]:
+    """All files of the run, these among them."""
+    files = {file.path for file in store.client.list_artifacts(run.info.run_id)}
+    for name in wanted:
+        if name not in files:
+            raise TrackingError(f"{_describe(run)} has no {name}, so {so}")
+    return files
 
 
 def _find_run(store: Store, reference: str) -> Run:

@@ -13,6 +13,7 @@ _COSTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("macs", "MACs", format_count),
     ("params", "params", format_count),
     ("size_bytes", "size", format_bytes),
+    ("activation_bytes", "activations", format_bytes),
     ("latency_ms", "latency", lambda value: f"{value:.3g} ms"),
 )
 

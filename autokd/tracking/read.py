@@ -50,6 +50,7 @@ _INTEGERS = (
     "macs",
     "params",
     "size_bytes",
+    "activation_bytes",
     "front_rank",
     "undecided",
     "test_undecided",

@@ -125,8 +125,8 @@ def _budget(info: SearchInfo) -> str:
 
 
 def _limit(name: str, limit: float) -> str:
-    if name == "size_bytes":
-        return f"size ≤ {format_bytes(limit)}"
+    if name.endswith("_bytes"):
+        return f"{name.removesuffix('_bytes')} ≤ {format_bytes(limit)}"
     if name == "latency_ms":
         return f"latency ≤ {limit:g} ms"
     return f"{name} ≤ {format_count(limit)}"

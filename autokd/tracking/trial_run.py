@@ -13,7 +13,7 @@ from autokd.records import COSTS, REMEASURED, AuditFigures, Remeasured, TrialRes
 from autokd.tracking.standing import ON_FRONT
 
 REASON_LENGTH = 2000  # characters; MLflow cuts tags in silence where they pass its limit
-FILES = ("best.safetensors", "last.safetensors", "candidate.yaml")
+FILES = ("best.safetensors", "student.int8.onnx", "last.safetensors", "candidate.yaml")
 STATUS = {"complete": "FINISHED", "stopped": "KILLED", "rejected": "KILLED", "failed": "FAILED"}
 AUDIT = "audit"  # the folder of a trial's audit, beside its weights and in its run
 AGAIN = "again"  # before the names of figures from further seeds
@@ -25,6 +25,7 @@ AUDIT_FIGURES = (
     "worst_change",
     "undecided",
 )
+BESIDE = ("latency_median_ms", "latency_p90_ms", "reference_ms")  # costs that are no limits
 RECORD_TAG = "autokd.record"  # written last: a run without it was cut off half-way
 
 
@@ -64,6 +65,9 @@ def trial_tags(result: TrialResult, *, on_front: bool = False) -> dict[str, str]
     if result.audit is not None:
         tags["autokd.audit"] = result.audit.status
         tags["autokd.worst_group"] = result.audit.worst_group or "none judged"
+    if result.cost is not None and result.cost.device is not None:
+        busy = ", while the machine was busy" if result.cost.contended else ""
+        tags["autokd.latency_device"] = result.cost.device + busy
     if result.control is not None:
         tags["autokd.control"] = _cut(result.control)
     if result.reason is not None:
@@ -129,7 +133,7 @@ def _points(result: TrialResult) -> Iterator[Point]:
         yield Point("val/epoch_accuracy", epoch.val_accuracy, step, seconds)
         yield Point("val/epoch_loss", epoch.val_loss, step, seconds)
     final = {f"val/{name}": value for name, value in result.val.items()}
-    for name in COSTS if result.cost else ():
+    for name in (*COSTS, *BESIDE) if result.cost else ():
         value = getattr(result.cost, name)
         final |= {f"cost/{name}": value} if value is not None else {}
     final |= audit_metrics(result.audit, "audit")

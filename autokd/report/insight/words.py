@@ -14,6 +14,7 @@ LIMITS = {
     "params": "parameters",
     "latency_ms": "latency",
     "size_bytes": "file size",
+    "activation_bytes": "activations in memory",
     "gap_growth": "growth of the gap between groups",
     "memory": "memory while training",
 }
@@ -33,6 +34,7 @@ WORKERS = {
     "evaluate": "evaluate on val",
     "audit": "audit fairness",
     "measure": "measure costs",
+    "ship": "quantise",
     "build": "build students",
     "assistants": "find or train assistants",
     "other": "everything else",

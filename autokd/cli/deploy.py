@@ -1,0 +1,107 @@
+"""From a search to a device: export a student, time students on a device."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autokd.cli.options import TrackingUri
+
+
+def export(
+    candidate: Annotated[
+        str,
+        typer.Argument(
+            help="A trial's number in the latest study, STUDY/NUMBER, an MLflow run id, a candidate's hash, or a folder "
+            "that `autokd run --output` made."
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="A new folder for the file and its model card.")],
+    format_name: Annotated[str, typer.Option("--format", help="onnx or pt2.")] = "onnx",
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantise it, calibrated on train images.")
+    ] = False,
+    normalise: Annotated[
+        bool,
+        typer.Option(
+            "--normalise-inside/--normalise-outside",
+            help="Whether the file takes pixels of 0..255, or images that are normalised already.",
+        ),
+    ] = True,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Write a trained student as a file that ships, and hold it against the student on val.
+
+    Exit status 1 if their answers differ more than the format should make them.
+    """
+    from autokd.console.export import print_exported
+    from autokd.engine.place import CACHE
+    from autokd.export import export_student
+    from autokd.tracking.find import fetch_trial
+    from autokd.tracking.store import open_store
+
+    options = {"format_name": format_name, "int8": int8, "normalise": normalise}
+    cache = Path.cwd() / CACHE
+    if (Path(candidate) / "candidate.yaml").is_file():
+        exported = export_student(
+            Path(candidate),
+            output,
+            source=candidate,
+            cache=cache,
+            **options,  # type: ignore[arg-type]
+        )
+    else:
+        store = open_store(tracking_uri, Path.cwd(), create=False)
+        with tempfile.TemporaryDirectory(prefix="autokd-export-") as folder:
+            trial = fetch_trial(store, candidate, Path(folder))
+            exported = export_student(
+                Path(folder),
+                output,
+                source=trial.description,
+                cache=cache,
+                facts={**trial.metrics, **trial.tags},
+                **options,  # type: ignore[arg-type]
+            )
+    print_exported(exported)
+    if not exported.parity.holds:
+        raise typer.Exit(1)
+
+
+def latency_serve(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0: all of this device's.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8777,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="What searches must name; default: a new one, printed.",
+            envvar="AUTOKD_DEVICE_TOKEN",
+        ),
+    ] = None,
+    copy: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the server as one file that needs numpy and onnxruntime alone, and stop."
+        ),
+    ] = None,
+) -> None:
+    """Time students for a search on another machine: ONNX graphs come over HTTP, and numbers go back.
+
+    There: budget.device in the search file, or `autokd search --device http://ADDRESS:8777`, and the token in
+    AUTOKD_DEVICE_TOKEN.
+    """
+    from autokd.errors import storage_errors
+    from autokd.runtime import latency_server
+
+    if copy:
+        with storage_errors(copy):
+            copy.write_text(
+                Path(latency_server.__file__).read_text(encoding="utf-8"), encoding="utf-8"
+            )
+        typer.echo(f"{copy}: python {copy.name} --host 0.0.0.0 --port {port} --token …")
+    else:
+        latency_server.serve(host, port, token)

@@ -1,0 +1,29 @@
+"""What was exported, and whether it says what the student says."""
+
+from __future__ import annotations
+
+from autokd.console.output import console
+from autokd.export.export import Exported
+from autokd.quantities import format_bytes
+
+
+def print_exported(exported: Exported) -> None:
+    out, parity = console(), exported.parity
+    out.print(f"{exported.path}: {exported.precision}, {format_bytes(exported.size_bytes)}")
+    out.print(f"input: {exported.input}", markup=False)
+    recorded = "" if exported.recorded is None else f" (recorded {exported.recorded:.4%})"
+    out.print(
+        f"val accuracy through {exported.runtime}: {parity.accuracy:.4%}; "
+        f"in PyTorch {parity.student_accuracy:.4%}{recorded}"
+    )
+    out.print(
+        f"the same answer for {parity.agreement:.2%} of {parity.images:,} images; "
+        f"logits differ by at most {parity.difference:.2g} ({parity.relative:.2g} of the largest)"
+    )
+    if not parity.holds:
+        limit = parity.tolerance.difference
+        logits = "" if limit is None else f", and logits within {limit:g} of the largest"
+        out.print(
+            f"[red]It differs too much[/]: at least {parity.tolerance.agreement:.1%} must agree{logits}."
+        )
+    out.print(f"model card: {exported.card}")

@@ -1,0 +1,102 @@
+"""The model card that travels with an exported student: what it is, how good, what it costs, where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autokd.engine.candidate_file import CandidateFile
+from autokd.fairness.rates import wilson
+from autokd.quantities import format_bytes, format_cost
+from autokd.records import COSTS, DataInfo, Stage
+
+if TYPE_CHECKING:
+    from autokd.export.export import Exported
+
+Facts = Mapping[str, float | str]  # a trial's metrics and tags in MLflow
+
+
+def model_card(
+    exported: Exported, recorded: CandidateFile, data: DataInfo, *, source: str, facts: Facts
+) -> str:
+    """Markdown. What is not known is left out, and what was not measured is not claimed."""
+    stage = recorded.candidate.stages[-1]
+    sections = {
+        f"# {stage.student.describe()}": [
+            f"An image classifier of {len(data.class_names)} classes, distilled by autokd: {source}.",
+            f"`{exported.path.name}`, {exported.precision}, {format_bytes(exported.size_bytes)}.",
+        ],
+        "## Use": [
+            f"- Input: {exported.input}. Images are squares of {stage.student.image_size} pixels: the short side resized "
+            "with antialiasing, then the centre cut out.",
+            "- Output: `logits`, float32 (N, "
+            f"{len(data.class_names)}); the classes in order are {', '.join(data.class_names)}.",
+        ],
+        "## Training": [*_training(recorded, stage, data)],
+        "## Accuracy": [*_accuracy(exported, data, facts)],
+        "## Costs": [*_costs(facts)],
+        "## Fairness": [*_fairness(facts)],
+        "## Limits": [
+            f"- Measured on {data.name} ({data.source}) alone; other images, cameras or populations were not.",
+            "- Val chose this student among others, which flatters its accuracy on val.",
+            "- What its teacher gets wrong it may have learnt from it.",
+        ],
+    }
+    return (
+        "\n\n".join(
+            "\n".join((heading, "", *lines)) for heading, lines in sections.items() if lines
+        )
+        + "\n"
+    )
+
+
+def _training(recorded: CandidateFile, stage: Stage, data: DataInfo) -> Iterator[str]:
+    members = [member.model or "?" for member in recorded.config.teacher.members]
+    weights = ", ".join(f"{name} {weight:.3g}" for name, weight in stage.loss_weights.items())
+    yield f"- Teacher: {' + '.join(members)}, weights {recorded.teacher_hash}. {recorded.candidate.describe_stages()}."
+    yield (
+        f"- Data: {data.name}, {data.train_count:,} images to train on, {data.val_count:,} val, "
+        f"{data.test_count:,} test; hash {data.hash}."
+    )
+    yield f"- Losses: {weights}; temperature {stage.temperature:.3g}; {stage.training.epochs} epochs; seed {recorded.seed}."
+
+
+def _accuracy(exported: Exported, data: DataInfo, facts: Facts) -> Iterator[str]:
+    parity = exported.parity
+    yield "| split | images | accuracy | 95 % interval (Wilson) | of |"
+    yield "| --- | --- | --- | --- | --- |"
+    yield _row("val", parity.images, parity.accuracy, f"this file, run by {exported.runtime}")
+    if exported.recorded is not None:
+        yield _row("val", parity.images, exported.recorded, "the trial, as it was recorded")
+        if isinstance(test := facts.get("test/accuracy"), float):
+            yield _row("test", data.test_count, test, "the trial, asked once")
+    yield ""
+    yield (
+        f"Against the student in PyTorch on the {parity.images:,} images of val: the same answer for "
+        f"{parity.agreement:.2%}, logits differ by at most {parity.difference:.2g}."
+    )
+
+
+def _row(split: str, n: int, accuracy: float, of: str) -> str:
+    low, high = wilson(np.array(round(accuracy * n)), np.array(n))
+    return f"| {split} | {n:,} | {accuracy:.2%} | {low:.1%} to {high:.1%} | {of} |"
+
+
+def _costs(facts: Facts) -> Iterator[str]:
+    known = {name: facts[f"cost/{name}"] for name in COSTS if f"cost/{name}" in facts}
+    for name, value in known.items():
+        yield f"- {name}: {format_cost(name, float(value))}"
+    if "latency_ms" in known and (device := facts.get("autokd.latency_device")):
+        yield f"- latency on: {device}"
+
+
+def _fairness(facts: Facts) -> Iterator[str]:
+    if status := facts.get("autokd.audit"):
+        yield f"- Audit against the teacher on val: **{status}**."
+    if status := facts.get("autokd.test_audit"):
+        yield f"- Audit against the teacher on test: **{status}**."
+    worst = facts.get("audit/worst_group_accuracy")
+    if isinstance(worst, float):
+        yield f"- Worst group on val: {facts.get('autokd.worst_group')}, accuracy {worst:.2%}."

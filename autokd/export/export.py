@@ -1,0 +1,102 @@
+"""A finished trial's student as a file that ships, held against the student on real images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autokd.data import load_data
+from autokd.engine.candidate_file import NAME, parse_candidate_file
+from autokd.errors import ConfigError, DataError, nearest_name, storage_errors
+from autokd.evaluation import predict
+from autokd.export.card import model_card
+from autokd.export.formats import CPU, FORMATS, Leaving
+from autokd.export.parity import EXACT, ROUNDED, Parity, compare
+
+CARD = "MODEL_CARD.md"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What was written, and how it compares."""
+
+    path: Path
+    card: Path
+    size_bytes: int
+    precision: str
+    input: str  # what it takes, in words
+    runtime: str  # that ran it here
+    parity: Parity
+    recorded: float | None  # val accuracy of the trial; None: the export is of another precision
+
+
+def export_student(
+    folder: Path,
+    output: Path,
+    *,
+    source: str,
+    cache: Path,
+    format_name: str = "onnx",
+    int8: bool = False,
+    normalise: bool = True,
+    facts: Mapping[str, float | str] | None = None,
+) -> Exported:
+    """The student in `folder` (candidate.yaml, best.safetensors) as a file in the new folder `output`, with its model card.
+
+    A candidate that ships in int8 leaves as the graph that was measured; `int8` quantises any other. With `normalise` the
+    file takes pixels of 0..255, else images that are normalised already. `facts`: metrics and tags of the trial, for the
+    card. Raises DataError where val is not what the trial was chosen on, ExportError where the format can't hold the
+    student.
+    """
+    if format_name not in FORMATS:
+        near = nearest_name(format_name, FORMATS)
+        raise ConfigError(f"unknown format '{format_name}'; known: {', '.join(FORMATS)}.{near}")
+    form = FORMATS[format_name]
+    if output.exists():
+        raise ConfigError(f"--output {output}: is there already; name a new folder")
+    recorded = parse_candidate_file((folder / NAME).read_text(encoding="utf-8"), source=source)
+    stage = recorded.candidate.stages[-1]
+    own = stage.student.precision
+    precision = "int8" if int8 else own
+    if precision not in form.precisions:
+        raise ConfigError(
+            f"--format {format_name} holds {', '.join(form.precisions)}, not {precision}"
+        )
+    data = load_data(recorded.config.data, seed=recorded.config.seed, cache=cache)
+    if data.info.hash != recorded.data_hash:
+        raise DataError(
+            f"{source}: was trained on other data than {recorded.config.data.source} holds now "
+            f"({data.info.hash}, then {recorded.data_hash}); the export can't be held against it"
+        )
+    student = Leaving(
+        stage=stage,
+        folder=folder,
+        data=data,
+        precision=precision,
+        normalise=normalise,
+        source=source,
+    )
+    content = form.write(student)
+    reference = student.load("fp32" if precision == "int8" else None)  # in PyTorch
+    exported = Exported(
+        path=output / f"student{form.suffix}",
+        card=output / CARD,
+        size_bytes=len(content),
+        precision=precision,
+        input=student.describe_input(),
+        runtime=form.runtime,
+        parity=compare(
+            predict(reference, data.val, inputs=student.inputs, device=CPU),
+            predict(form.load(content), data.val, inputs=student.taken, device=CPU),
+            data.val.labels,
+            tolerance=ROUNDED if precision == "int8" else EXACT,
+        ),
+        recorded=recorded.val_accuracy if precision == own else None,
+    )
+    card = model_card(exported, recorded, data.info, source=source, facts=facts or {})
+    with storage_errors(output):
+        output.mkdir(parents=True)
+        exported.path.write_bytes(content)
+        exported.card.write_text(card, encoding="utf-8")
+    return exported

@@ -1,0 +1,209 @@
+"""What leaves: the student's answers through the runtime, from pixels or from normalised images, and its card."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from autokd.cli import app
+from autokd.config import load_config
+from autokd.data import load_data
+from autokd.engine.place import CACHE
+from autokd.errors import ConfigError, DataError
+from autokd.export import export_student
+from autokd.export.parity import ROUNDED
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_latency")]
+SEARCH = """
+data: {source: digits, views: 1, flip: false, limit: 500}
+teacher:
+  model: resnet
+  arguments: {width: 8, depth: 1, stages: 3, stem_stride: 1}
+  train: {epochs: 1}
+students:
+  model: resnet
+  precision: PRECISION
+  families: {resnet: {width: 8, depth: 1, stages: 3, stem_stride: 2}}
+train: {epochs: 3, learning_rate: 1e-2, batch_size: 32}
+search: {trials: 2, strategy: full}
+"""
+
+
+def search(directory: Path, precision: str) -> Path:
+    import autokd
+
+    file = directory / f"{precision}.yaml"
+    file.write_text(SEARCH.replace("PRECISION", precision))
+    result = autokd.search(file, directory=directory)
+    (best, *_) = result.front["trial"]
+    return Path(next(r.folder for r in result.results if r.number == best))
+
+
+@pytest.fixture(scope="module")
+def place(make_store_directory, tmp_path_factory):
+    return make_store_directory(tmp_path_factory.mktemp("export"))
+
+
+@pytest.fixture(scope="module")
+def folders(place, quick_latency):
+    return {precision: search(place, precision) for precision in ("fp32", "fp16", "int8")}
+
+
+@pytest.fixture(scope="module")
+def data(place):
+    config = load_config(place / "fp32.yaml")
+    return load_data(config.data, seed=config.seed, cache=place / CACHE)
+
+
+def export(folder, place, output, **options):
+    return export_student(folder, output, source="a test", cache=place / CACHE, **options)
+
+
+def answer(path: Path, shown: torch.Tensor) -> tuple[np.ndarray, dict[str, str]]:
+    """By ONNX Runtime alone."""
+    session = onnxruntime.InferenceSession(str(path))
+    (entry,) = session.get_inputs()
+    (logits,) = session.run(["logits"], {entry.name: shown.numpy().astype(np.float32)})
+    return logits, session.get_modelmeta().custom_metadata_map
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_the_file_takes_pixels_and_has_the_accuracy_that_was_recorded(
+    precision, folders, data, place, tmp_path
+):
+    exported = export(folders[precision], place, tmp_path / "out")
+    assert exported.precision == precision
+    assert exported.parity.holds
+    logits, facts = answer(exported.path, torch.stack([*data.val.images]))
+    accuracy = float((logits.argmax(axis=1) == data.val.labels.numpy()).mean())
+    assert accuracy == exported.parity.accuracy == pytest.approx(exported.recorded)
+    assert json.loads(facts["classes"]) == list(data.info.class_names)
+    assert facts["source"] == "a test"
+    assert "pixels 0..255" in facts["input"]
+
+
+def test_normalisation_outside_is_said_in_the_file(folders, data, place, tmp_path):
+    exported = export(folders["fp32"], place, tmp_path / "out", normalise=False)
+    pixels = torch.stack([*data.val.images]).float()
+    shown = (pixels / 255 - data.mean[0]) / data.std[0]
+    logits, facts = answer(exported.path, shown)
+    assert (logits.argmax(axis=1) == data.val.labels.numpy()).mean() == exported.parity.accuracy
+    assert facts["input"].endswith(f"(pixels / 255 - [{data.mean[0]:.4f}]) / [{data.std[0]:.4f}]")
+
+
+def test_fewer_bits_make_a_smaller_file(folders, place, tmp_path):
+    sizes = [
+        export(folders[name], place, tmp_path / name).size_bytes
+        for name in ("fp32", "fp16", "int8")
+    ]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[1] < 0.65 * sizes[0]
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_pt2_is_run_without_the_model_s_code(normalise, folders, data, place, tmp_path):
+    exported = export(
+        folders["fp32"], place, tmp_path / "out", format_name="pt2", normalise=normalise
+    )
+    assert exported.parity.holds
+    images = torch.stack([*data.val.images]).float()
+    shown = images if normalise else (images / 255 - data.mean[0]) / data.std[0]
+    torch.save(shown, tmp_path / "shown.pt")
+    code = (
+        "import sys, torch\n"
+        f"model = torch.export.load({str(exported.path)!r}).module()\n"
+        f"print((model(torch.load({str(tmp_path / 'shown.pt')!r})).argmax(1)).tolist())\n"
+        "assert 'timm' not in sys.modules and 'autokd' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    right = np.array(json.loads(done.stdout)) == data.val.labels.numpy()
+    assert right.mean() == exported.parity.accuracy
+
+
+def test_a_float_student_is_quantised_on_request_and_held_against_pytorch(folders, place, tmp_path):
+    exported = export(folders["fp32"], place, tmp_path / "out", int8=True)
+    assert exported.precision == "int8"
+    assert exported.recorded is None
+    assert exported.parity.tolerance == ROUNDED
+    assert exported.parity.difference > 0
+    assert exported.parity.agreement > 0.9
+
+
+def test_the_card_says_what_it_is_how_good_and_what_was_not_measured(folders, place, tmp_path):
+    facts = {"test/accuracy": 0.75, "cost/macs": 1e6, "autokd.audit": "warn", "cost/latency_ms": 2.0,
+             "autokd.latency_device": "a device", "audit/worst_group_accuracy": 0.5, "autokd.worst_group": "a=b"}  # fmt: skip
+    exported = export(folders["fp32"], place, tmp_path / "out", facts=facts)
+    card = exported.card.read_text()
+    for part in ("# resnet width=8", "`student.onnx`, fp32", "| 75.00% |", "macs: 1.00M", "a device",
+                 "**warn**", "a=b, accuracy 50.00%", "the classes in order are 0, 1, 2", "→S"):  # fmt: skip
+        assert part in card, part
+    bare = export(folders["fp32"], place, tmp_path / "bare").card.read_text()
+    assert "| test |" not in bare
+    assert "## Costs" not in bare
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format_name": "onx"}, r"unknown format 'onx'; known: onnx, pt2\. Did you mean 'onnx'"),
+        ({"format_name": "pt2", "int8": True}, "pt2 holds fp32, not int8"),
+    ],
+)
+def test_what_can_not_be_exported_is_one_line(options, message, folders, place, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        export(folders["fp32"], place, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_there_and_data_that_changed_are_refused(folders, place, tmp_path):
+    with pytest.raises(ConfigError, match="is there already"):
+        export(folders["fp32"], place, tmp_path)
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    for name in ("candidate.yaml", "best.safetensors"):
+        (changed / name).write_bytes((folders["fp32"] / name).read_bytes())
+    text = (changed / "candidate.yaml").read_text()
+    (changed / "candidate.yaml").write_text(text.replace("limit: 500", "limit: 400"))
+    with pytest.raises(DataError, match="was trained on other data"):
+        export(changed, place, tmp_path / "out")
+
+
+def test_the_command_exports_a_trial_of_the_store_or_a_folder(
+    folders, place, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(place)
+    run = CliRunner()
+    done = run.invoke(
+        app, ["export", f"{folders['int8'].parent.name}/0", "--output", str(tmp_path / "a")]
+    )
+    assert done.exit_code == 0, done.output
+    assert "val accuracy through ONNX Runtime" in done.output
+    again = run.invoke(
+        app, ["export", str(folders["fp32"]), "--output", str(tmp_path / "b"), "--format", "pt2"]
+    )
+    assert again.exit_code == 0, again.output
+    assert (tmp_path / "b" / "student.pt2").is_file()
+
+
+def test_an_exported_model_is_run_where_there_is_no_torch(folders, data, place, tmp_path):
+    exported = export(folders["int8"], place, tmp_path / "out")
+    np.save(tmp_path / "pixels.npy", torch.stack([*data.val.images]).float().numpy())
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import numpy, onnxruntime\n"
+        f"session = onnxruntime.InferenceSession({str(exported.path)!r})\n"
+        f"(logits,) = session.run(None, {{'pixels': numpy.load({str(tmp_path / 'pixels.npy')!r})}})\n"
+        "print(logits.argmax(1).tolist())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (
+        np.array(json.loads(done.stdout)) == data.val.labels.numpy()
+    ).mean() == exported.parity.accuracy
