@@ -177,6 +177,8 @@ class StudentsConfig(Section):
 
     model: TextParameter
     image_size: Annotated[IntParameter, within(1)] | None = None  # None: the data's
+    # timm models start from their pretrained weights, from the hub, its cache or a file each; families start from random ones
+    pretrained: bool | dict[str, Path] = False
     # the numbers that students ship in: fp32, fp16, or int8, quantised after training and measured so
     precision: TextParameter = "fp32"
     # a family's own parameters, where they are not to have the family's ranges

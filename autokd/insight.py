@@ -58,6 +58,14 @@ class Broken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Guesses:
+    """How well the latency of a student is guessed from the others'."""
+
+    measured: int  # architectures
+    median_error: float  # as a share, of each one guessed from all others
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """A model of the space."""
 
@@ -86,6 +94,7 @@ class Insight:
     failures: tuple[Failure, ...]  # most frequent first
     worker_seconds: Mapping[str, float]  # by activity, summed over workers
     driver_seconds: Mapping[str, float]  # by activity, over runs that came to their end
+    latency_guesses: Guesses | None = None  # None: too few were measured
 
     @property
     def proposed(self) -> int:

@@ -14,6 +14,7 @@ TEACHER = "teacher"  # in Stage.teachers: the search's own teacher, not an earli
 UNLABELLED = -1  # the label of an image that has none
 
 PRECISIONS = ("fp32", "fp16", "int8")
+PRETRAINED = "pretrained"  # in StudentSpec.start
 
 Scalar = str | int | float | bool | None
 Arguments = Mapping[str, Any]  # values: Scalar, or a tuple of numbers
@@ -29,16 +30,18 @@ class StudentSpec:
     )  # a family's parameters, or the timm model's keywords
     image_size: int  # pixels; images are square
     precision: str = "fp32"  # one of PRECISIONS: the numbers that it ships in
+    start: str | None = None  # PRETRAINED: timm's weights; else a file of them; None: random ones
 
     def identity(self) -> dict[str, Any]:
         """As `Stage.identity`."""
         return _in_use(asdict(self), _ADDED_TO_STUDENTS)
 
     def describe(self) -> str:
-        """``resnet width=16 depth=1, 32 px``; ``…, int8`` where it does not ship in fp32."""
+        """``resnet width=16 depth=1, 32 px``; ``…, pretrained, int8`` where that is so."""
         arguments = " ".join(f"{k}={_short(v)}" for k, v in self.arguments.items())
-        precision = f", {self.precision}" if self.precision != "fp32" else ""
-        return f"{self.model} {arguments}".strip() + f", {self.image_size} px{precision}"
+        notes = [PRETRAINED] if self.start else []
+        notes += [self.precision] if self.precision != "fp32" else []
+        return ", ".join([f"{self.model} {arguments}".strip(), f"{self.image_size} px", *notes])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +101,7 @@ _ADDED_TO_STAGES: Mapping[str, Any] = {
     "teacher_until": 1.0, "teacher_drop": 0.0,
 }  # fmt: skip
 _ADDED_TO_TRAINING = {"mixup": 0.0, "cutmix": 0.0, "ema": 0.0, "clip_norm": 0.0}
-_ADDED_TO_STUDENTS = {"precision": "fp32"}
+_ADDED_TO_STUDENTS = {"precision": "fp32", "start": None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,8 +24,8 @@ from autokd.feature_losses import FEATURE_LOSSES
 from autokd.losses import ARGUMENTS, LOSSES, NEED_HARD_LABELS, NEED_THREE_CLASSES
 from autokd.mitigation import BALANCED_SAMPLING, GROUP_DRO, MFD, MITIGATIONS, NONE
 from autokd.parameters import Parameter, Range, Section, values_of
-from autokd.records import PRECISIONS, TEACHER, Candidate, Stage, StudentSpec, Training
-from autokd.students import FAMILIES, expand_model_names
+from autokd.records import PRECISIONS, PRETRAINED, TEACHER, Candidate, Stage, StudentSpec, Training
+from autokd.students import FAMILIES, expand_model_names, has_pretrained
 
 # Gives a value of the distribution for the parameter of that name; a name always has the same distribution.
 Suggest = Callable[[str, BaseDistribution], Any]
@@ -46,6 +46,7 @@ class Space:
             self.models = expand_model_names(values_of(config.students.model))
         except ConfigError as error:
             raise ConfigError(f"students.model: {error}") from None
+        self._starts = _starts(config, self.models)
         self._image_size: Parameter = config.students.image_size or image_size
         self._families = _family_parameters(config, self.models)
         _check_names("students.precision", values_of(config.students.precision), PRECISIONS)
@@ -115,6 +116,7 @@ class Space:
             arguments=arguments,
             image_size=size,
             precision=self._pick("students.precision", suggest),
+            start=self._starts.get(model),
         )
 
     def buildable_choices(self) -> list[dict[str, Any]]:
@@ -352,6 +354,28 @@ def _family_parameters(config: Config, models: Sequence[str]) -> dict[str, Mappi
         for name in models
         if name in FAMILIES
     }
+
+
+def _starts(config: Config, models: Sequence[str]) -> dict[str, str]:
+    """Model -> the weights that it starts from, where it does."""
+    wanted = config.students.pretrained
+    if isinstance(wanted, bool):
+        found = {model: PRETRAINED for model in models if wanted and has_pretrained(model)}
+        if wanted and not found:
+            raise ConfigError(
+                f"students.pretrained: timm has no weights of {', '.join(models)}; set it to false, or add a model that "
+                "timm has weights of"
+            )
+        return found
+    for model, file in wanted.items():
+        if model not in models or not has_pretrained(model):
+            raise ConfigError(
+                f"students.pretrained: '{model}' is none of timm's models in students.model"
+                f"{nearest_name(model, models)}"
+            )
+        if not file.is_file():
+            raise ConfigError(f"students.pretrained.{model}: there is no file {file}")
+    return {model: str(file) for model, file in wanted.items()}
 
 
 def _check_losses(config: Config, classes: int | None) -> None:

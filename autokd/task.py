@@ -65,7 +65,7 @@ class StudentCosts:
         return self._known[key]
 
     def _build(self, spec: StudentSpec) -> nn.Module:
-        model = build_student(spec, self._data, **self._rates)
+        model = build_student(spec, self._data, start=False, **self._rates)
         refuse_opaque(model, taps=self._taps, pooled=self._pooled)
         return deployed(model)
 

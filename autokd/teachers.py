@@ -194,7 +194,7 @@ def train_once(
                 "training %s: %s, %d epochs", stage.name, stage.student.model, stage.training.epochs
             )
             torch.manual_seed(seed)
-            model = create(stage, data)
+            model = create(stage, data, start=True)
             epochs = train_stage(
                 stage,
                 model,
@@ -229,10 +229,13 @@ def describe_epoch(epoch: Epoch, epochs: int) -> str:
     return f"epoch {epoch.epoch} of {epochs}, val {epoch.val_accuracy:.2%}, {epoch.seconds:.0f} s"
 
 
-def build_student(spec: StudentSpec, data: ImageData, **rates: float) -> nn.Module:
-    """Freshly initialised, for the data's classes and channels; `rates`: drop_rate, drop_path_rate."""
-    classes = len(data.info.class_names)
-    return create_student(spec, classes=classes, channels=data.info.channels, **rates)
+def build_student(
+    spec: StudentSpec, data: ImageData, *, start: bool = False, **rates: float
+) -> nn.Module:
+    """For the data's classes and channels, freshly initialised, or with `start` from the weights that it starts from;
+    `rates`: drop_rate, drop_path_rate."""
+    classes, channels = len(data.info.class_names), data.info.channels
+    return create_student(spec, classes=classes, channels=channels, start=start, **rates)
 
 
 def inputs_of(spec: StudentSpec, data: ImageData) -> InputFormat:
@@ -240,13 +243,13 @@ def inputs_of(spec: StudentSpec, data: ImageData) -> InputFormat:
     return InputFormat(image_size=spec.image_size, mean=data.mean, std=data.std)
 
 
-def create(stage: Stage, data: ImageData) -> nn.Module:
-    """The stage's student, freshly initialised, with its dropout and stochastic depth."""
+def create(stage: Stage, data: ImageData, *, start: bool = False) -> nn.Module:
+    """The stage's student with its dropout and stochastic depth; `start` as for `build_student`."""
     rates = {
         "drop_rate": stage.training.drop_rate,
         "drop_path_rate": stage.training.drop_path_rate,
     }
-    return build_student(stage.student, data, **rates)
+    return build_student(stage.student, data, start=start, **rates)
 
 
 def measure_student(

@@ -188,7 +188,8 @@ def _train(
         stage_seed = int(content_hash([measured.seed, stage.name]), 16) % 2**31
         torch.manual_seed(stage_seed)
         with watch("build"):
-            model = create(stage, task.data)
+            begins = stage.start_from is None and not resumed
+            model = create(stage, task.data, start=begins)
             if stage.start_from is not None and not resumed:
                 load_weights(model, folder / BEST)
         history += train_stage(

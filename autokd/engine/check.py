@@ -15,7 +15,7 @@ from autokd.data import load_data
 from autokd.engine.executors import share_threads
 from autokd.engine.place import CACHE, make_writable
 from autokd.engine.strategies import least_share
-from autokd.engine.survey import Sampled, Survey, survey_file
+from autokd.engine.survey import Sampled, Survey, survey_file, try_pretrained
 from autokd.objective import loss_terms
 from autokd.records import DataInfo, Stage
 from autokd.space import centre
@@ -51,6 +51,7 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
     data = load_data(config.data, seed=config.seed, cache=cache)
     check_audit(config.audit.to_policy(seed=config.seed), data)
     space, costs, found = survey_file(config, data)
+    try_pretrained(found, data)
     typical = found.feasible[len(found.feasible) // 2]
     candidate = space.sample(lambda name, dist: typical.params.get(name, centre(name, dist)))
     members = [(each, describe_teacher(each, data)) for each in config.teacher.members]

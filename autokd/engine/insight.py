@@ -17,11 +17,12 @@ from optuna.distributions import (
 )
 
 from autokd.engine.database import read_status
+from autokd.engine.foresight import learn_latency
 from autokd.engine.importances import find_importances
 from autokd.engine.ledger import Ended, Entry, Ledger
 from autokd.engine.scale import Scale
 from autokd.errors import ConfigError
-from autokd.insight import Broken, Failure, Family, Growth, Insight
+from autokd.insight import Broken, Failure, Family, Growth, Guesses, Insight
 from autokd.pareto import hypervolume, is_on_distinct_front
 from autokd.records import TrialResult
 
@@ -52,6 +53,7 @@ def find_insight(ledger: Ledger, *, study: str) -> Insight:
         )
     scale, space = Scale.from_record(ledger.notes["scale"]), ledger.notes["space"]
     results = ledger.results
+    known = learn_latency(results)
     return Insight(
         study=study,
         objectives=scale.objectives,
@@ -70,6 +72,9 @@ def find_insight(ledger: Ledger, *, study: str) -> Insight:
         failures=count_failures(results),
         worker_seconds=sum_seconds(ledger.entries),
         driver_seconds=ledger.notes.get("spent", {}),
+        latency_guesses=Guesses(measured=known.measured, median_error=known.median_error)
+        if known
+        else None,
     )
 
 

@@ -12,6 +12,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from autokd.engine.foresight import Foresight, learn_latency
 from autokd.engine.forest import Drawn, emptiest, most_promising
 from autokd.engine.halving import at_rung, ranked
 from autokd.engine.ledger import Entry, Proposal
@@ -71,13 +72,14 @@ class Proposer:
         parents = ranked(best, rung, self.scale, most=PARENTS)
         numbers = {entry.number for entry in (*best, *there[-TOLD // 2 :])}
         told = [entry for entry in there if entry.number in numbers]
+        foresight = self._foresight(entries)
         for attempt in range(self.resamples + 1):
             near = parents if informed or attempt else []  # what fits is often near what fits
             drawn = self._draw(near, rng, count=DRAWN if informed else FEW)
             pool = [
                 Drawn(candidate=each.candidate, params=each.params, cost=cost)
                 for each, cost in drawn
-                if isinstance(cost, Cost) and self.budget.admits(cost)
+                if isinstance(cost, Cost) and self._may_fit(cost, foresight)
             ]
             for place in self._in_order(pool, entries, told if informed else [], rung, seed):
                 found = pool[place]
@@ -136,11 +138,12 @@ class Proposer:
         self, entries: Sequence[Entry], tried: Collection[str], seed: int
     ) -> tuple[Proposal, Cost | AutoKDError]:
         view = self._view(entries, seed)
+        foresight = self._foresight(entries)
         for attempt in range(self.resamples + 1):
             trial = view.ask()
             candidate = self.sample(suggest_from(trial))
             cost = self.cost_or_error(candidate.student)
-            fits = isinstance(cost, Cost) and self.budget.admits(cost)
+            fits = isinstance(cost, Cost) and self._may_fit(cost, foresight)
             if (fits and candidate.hash not in tried) or attempt == self.resamples:
                 break
             excess = self.budget.excess(cost) if isinstance(cost, Cost) else {}
@@ -148,6 +151,17 @@ class Proposer:
                 trial.set_constraint(name, over)
             view.tell(trial, state=TrialState.PRUNED if isinstance(cost, Cost) else TrialState.FAIL)
         return Proposal(candidate=candidate, params=trial.params), cost
+
+    def _foresight(self, entries: Sequence[Entry]) -> Foresight | None:
+        """Of use where latency has a limit: it alone of a student's costs has to be measured."""
+        if self.budget.latency_ms is None:
+            return None
+        return learn_latency([entry.result for entry in entries if entry.result])
+
+    def _may_fit(self, cost: Cost, foresight: Foresight | None) -> bool:
+        limit = self.budget.latency_ms
+        too_slow = foresight and limit is not None and foresight.is_too_slow(cost, limit)
+        return self.budget.admits(cost) and not too_slow
 
     def cost_or_error(self, spec: StudentSpec) -> Cost | AutoKDError:
         try:

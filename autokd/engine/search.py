@@ -33,7 +33,7 @@ from autokd.engine.repeats import train_again
 from autokd.engine.scale import Scale
 from autokd.engine.status import Board
 from autokd.engine.strategies import make_strategy
-from autokd.engine.survey import Survey, survey_file
+from autokd.engine.survey import Survey, survey_file, try_pretrained
 from autokd.engine.versions import git_commit, versions
 from autokd.errors import AuditError, ConfigError, storage_errors
 from autokd.kept import evict
@@ -81,6 +81,7 @@ def run_search(
     others = [] if new else begun_studies(url, config.name)
     refuse_changed(identity, others)
     space, costs, sample = survey_file(config, data)
+    try_pretrained(sample, data)
     fronts = earlier_fronts(url, config.search.warm_start)
     store = open_store(tracking_uri, directory)  # before the teacher: training one may take hours
     task = create_task(config, data=data, cache=cache, shared=shared, device=device)

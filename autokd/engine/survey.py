@@ -18,6 +18,7 @@ from autokd.quantities import format_cost
 from autokd.records import COSTS, Budget, Cost, StudentSpec
 from autokd.space import Space
 from autokd.task import StudentCosts
+from autokd.teachers import build_student
 
 SAMPLES = 48  # students that a survey looks at
 MORE_SAMPLES = 512  # at most, where none of the first fits the budget
@@ -95,6 +96,13 @@ def survey_file(
     costs = StudentCosts(data, space)
     budget = config.budget.to_budget()
     return space, costs, survey(space, costs, budget=budget, seed=config.seed, samples=samples)
+
+
+def try_pretrained(found: Survey, data: ImageData) -> None:
+    """Raises CheckpointError where pretrained weights can't be had, before each trial would find that out for itself."""
+    starting = next((each.spec for each in found.sampled if each.spec.start), None)
+    if starting:
+        build_student(starting, data, start=True)
 
 
 def survey(

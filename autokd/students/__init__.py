@@ -1,6 +1,6 @@
 """Student models: timm's own by name, parametric families by their arguments, and what pixels they expect."""
 
-from autokd.students.create import create_student, expand_model_names
+from autokd.students.create import create_student, expand_model_names, has_pretrained
 from autokd.students.deployed import deployed
 from autokd.students.families import FAMILIES, Family
 from autokd.students.features import DEPTHS, Seen, look_inside, refuse_opaque
@@ -16,6 +16,7 @@ __all__ = [
     "create_student",
     "deployed",
     "expand_model_names",
+    "has_pretrained",
     "is_own",
     "look_inside",
     "refuse_opaque",

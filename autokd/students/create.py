@@ -10,8 +10,8 @@ from typing import Any
 import timm
 from torch import nn
 
-from autokd.errors import ConfigError, nearest_name
-from autokd.records import StudentSpec
+from autokd.errors import CheckpointError, ConfigError, nearest_name, one_line
+from autokd.records import PRETRAINED, StudentSpec
 from autokd.students.families import FAMILIES
 from autokd.students.own import is_own, make_own
 
@@ -23,10 +23,12 @@ def create_student(
     channels: int,
     drop_rate: float = 0.0,
     drop_path_rate: float = 0.0,
+    start: bool = False,
 ) -> nn.Module:
     """A freshly initialised model: (B, channels, S, S) float -> (B, classes) logits, S = spec.image_size.
 
-    Raises ConfigError where the model does not take its arguments.
+    With `start` it has the weights that the spec starts from, if it names any; its classifier is new where classes differ.
+    Raises ConfigError where the model does not take its arguments, CheckpointError where the weights can't be had.
     """
     kwargs: dict[str, Any] = dict(spec.arguments) | {"num_classes": classes, "in_chans": channels}
     rates = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
@@ -38,6 +40,8 @@ def create_student(
             return FAMILIES[spec.model].build(image_size=spec.image_size, **kwargs)
         if _takes_image_size(spec.model):
             kwargs["img_size"] = spec.image_size
+        if start and spec.start:
+            return _pretrained(spec, kwargs)
         return timm.create_model(spec.model, pretrained=False, **kwargs)
     except (TypeError, ValueError, AssertionError, RuntimeError, ZeroDivisionError) as error:
         given = " ".join(f"{k}={v}" for k, v in kwargs.items())
@@ -45,6 +49,22 @@ def create_student(
             f"model '{spec.model}' can't be made with {given} at {spec.image_size} px: "
             f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
         ) from error
+
+
+def _pretrained(spec: StudentSpec, kwargs: dict[str, Any]) -> nn.Module:
+    file = None if spec.start == PRETRAINED else {"file": spec.start}
+    try:
+        return timm.create_model(spec.model, pretrained=True, pretrained_cfg_overlay=file, **kwargs)
+    except Exception as error:  # noqa: BLE001 - whatever the hub's client raises: no network, no such weights
+        raise CheckpointError(
+            f"students.pretrained: weights of {spec.model} can't be had: {one_line(error)}; give a local file for "
+            f"it (pretrained: {{{spec.model}: FILE}}), or set pretrained to false"
+        ) from None
+
+
+def has_pretrained(model: str) -> bool:
+    """Whether timm names weights of it."""
+    return model not in FAMILIES and not is_own(model) and timm.is_model_pretrained(model)
 
 
 def expand_model_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -55,13 +75,19 @@ def expand_model_names(names: Sequence[str]) -> tuple[str, ...]:
         matches = fnmatch.filter(_timm_names(), name) if any(c in name for c in "*?[") else [name]
         if not matches:
             raise ConfigError(f"no timm model matches '{name}'; see timm.list_models()")
-        if matches == [name] and name not in known:
+        if matches == [name] and name not in known and name not in _tagged_names():
             raise ConfigError(
                 f"unknown model '{name}'; known: the families {', '.join(FAMILIES)}"
                 f" and timm's {len(_timm_names())} models.{nearest_name(name, known)}"
             )
         expanded |= dict.fromkeys(matches)
     return tuple(expanded)
+
+
+@cache
+def _tagged_names() -> frozenset[str]:
+    """A model with one of its published weights: ``mobilenetv3_large_100.ra_in1k``."""
+    return frozenset(timm.list_pretrained())
 
 
 @cache

@@ -189,6 +189,12 @@ def rejection_sentences(insight: Insight) -> list[str]:
             f"The limit that was broken most often is {LIMITS[costs[0].limit]}: by {costs[0].trials}, "
             f"{costs[0].alone} of which broke no other."
         )
+    if insight.latency_guesses and "latency_ms" in broken:
+        guesses = insight.latency_guesses
+        sentences.append(
+            f"From {guesses.measured} architectures that were measured the latency of others is guessed, with a median error of "
+            f"{guesses.median_error:.0%}; what was clearly too slow by that was passed over."
+        )
     if growth := broken.get("gap_growth"):
         sentences.append(
             f"{growth.trials} let the gap between groups grow too much, which is known after training alone."
