@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from autokd.config import Config, load_config
-from autokd.cost import InputShape, Probe, measure_cost
+from autokd.cost import InputShape, Probe, count_as_published, measure_cost
 from autokd.engine.finish import SearchResult
 from autokd.engine.search import Observe, run_search
 from autokd.records import Cost, StudentSpec
 from autokd.report.frame import stored_front
-from autokd.students import create_student, deployed, expand_model_names
+from autokd.students import create_student, deployed, expand_model_names, unfused_attention
 from autokd.task import choose_device, choose_probe
 from autokd.tracking.read import read_study
 from autokd.tracking.store import open_store
@@ -24,7 +24,7 @@ from autokd.tracking.store import open_store
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SearchResult", "front", "load_config", "measure", "search"]
+__all__ = ["SearchResult", "front", "load_config", "measure", "published_macs", "search"]
 
 
 def search(
@@ -112,6 +112,7 @@ def measure(
         where=choose_device("cpu" if remote else device),
         threads=threads,
         batch=batch,
+        memory=True,
     )
     if isinstance(model, nn.Module):
         own = model  # copied to wherever torch builds models just now: the meta device while MACs are counted
@@ -131,6 +132,17 @@ def measure(
         precision,
         probe,
     )
+
+
+def published_macs(
+    model: str, input_size: tuple[int, int, int] = (3, 224, 224), *, classes: int = 1000
+) -> int:
+    """MACs of a timm model as timm's own tables count them: the form that is trained, with norms, pools and resizing."""
+    (name,) = expand_model_names([model])
+    spec = StudentSpec(model=name, image_size=input_size[-1])
+    with unfused_attention(), torch.random.fork_rng(devices=[]):
+        built = create_student(spec, classes=classes, channels=input_size[0])
+    return count_as_published(built, input_size).macs
 
 
 def _measure(

@@ -189,6 +189,7 @@ class Cost:
     latency_ms: float | None = None  # the fastest call, which ranks students; None: not measured
     latency_median_ms: float | None = None  # of the calmest of several visits
     latency_p90_ms: float | None = None  # likewise; a limit holds for it
+    memory_bytes: int | None = None  # that a process of its own grew by for it; None: not measured
     reference_ms: float | None = None  # of a fixed product of matrices there and then
     device: str | None = None  # what the latency was measured on, threads and runtime
     contended: bool = False  # the machine was busy while the latency was measured

@@ -202,9 +202,15 @@ def create_task(
 
 
 def choose_probe(
-    *, runtime: str, server: str | None, where: torch.device, threads: int, batch: int
+    *,
+    runtime: str,
+    server: str | None,
+    where: torch.device,
+    threads: int,
+    batch: int,
+    memory: bool = False,
 ) -> Probe:
-    """What times students: the device behind `server`, ONNX Runtime on this CPU, or PyTorch on `where`."""
+    """What times students: the device behind `server`, ONNX Runtime on this CPU, or PyTorch on `where`, which knows of no `memory`."""
     if runtime not in RUNTIMES:
         raise ConfigError(f"unknown runtime '{runtime}'; known: {', '.join(RUNTIMES)}")
     if server:
@@ -213,9 +219,9 @@ def choose_probe(
             raise ConfigError(
                 f"device {server}: set {DEVICE_TOKEN} to the token of the `autokd latency-serve` there"
             )
-        return RemoteProbe(url=server, token=token, threads=threads, batch=batch)
+        return RemoteProbe(url=server, token=token, threads=threads, batch=batch, memory=memory)
     if runtime == "onnxruntime":
-        return OnnxProbe(threads=threads, batch=batch)
+        return OnnxProbe(threads=threads, batch=batch, memory=memory)
     return EagerProbe(where=str(where), threads=threads, batch=batch)
 
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from autokd.config import load_config, override_config, parse_config
 from autokd.errors import ConfigError
 from autokd.parameters import Range
-from autokd.records import Budget
+from autokd.records import COSTS, Budget
 from autokd.space import Space, centre
+from autokd.targets import TARGETS
 
 SEARCH_FILES = sorted((Path(__file__).parent.parent / "search_spaces").glob("*.yaml"))
 SMALLEST = {
@@ -329,3 +330,48 @@ def test_a_search_is_named_after_its_file_whatever_that_is_called(tmp_path):
     path = tmp_path / "my phone (v2).yaml"
     path.write_text(yaml.safe_dump(search_file()))
     assert load_config(path).name == "my-phone-v2"
+
+
+def test_a_target_gives_its_limits_where_the_file_gives_none():
+    assert budget_of(target="micro") == Budget(size_bytes=1e6, activation_bytes=256e3)
+    assert budget_of(target="micro", max_size="500kB").size_bytes == 5e5
+    assert all(target.source and {*target.limits} <= {*COSTS} for target in TARGETS.values())
+
+
+def test_flops_are_two_for_each_mac():
+    assert budget_of(max_flops="600M") == budget_of(max_macs="300M") == Budget(macs=3e8)
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        (
+            {"max_macs": 1, "max_flops": 2},
+            "budget: give one of max_macs and max_flops; 1 MAC is 2 FLOPs",
+        ),
+        ({"device": "http://pi:8777", "runtime": "pytorch"}, "runs onnxruntime, not pytorch"),
+        ({"device": "pi:8777"}, "budget.device: "),
+        (
+            {"target": "toaster"},
+            "budget.target: input should be 'micro', 'mobile', 'edge-gpu' or 'server'",
+        ),
+    ],
+)
+def test_budgets_that_contradict_themselves_are_refused(budget, message):
+    with pytest.raises(ConfigError, match=message):
+        budget_of(**budget)
+
+
+def test_int8_is_not_timed_by_pytorch():
+    record = {"data": {"source": "digits"}, "teacher": {"model": "resnet", "train": {}},
+              "students": {"model": "resnet", "precision": ["fp32", "int8"]},
+              "budget": {"runtime": "pytorch"}}  # fmt: skip
+    assert parse_config(record, source="a.yaml").students.precision == ("fp32", "int8")
+    record["budget"]["max_latency"] = "3ms"
+    with pytest.raises(ConfigError, match=r"^a\.yaml: budget\.runtime: pytorch times no int8"):
+        parse_config(record, source="a.yaml")
+
+
+def budget_of(**budget) -> Budget:
+    record = {"data": {"source": "digits"}, "teacher": {"model": "resnet", "train": {}}, "students": {"model": "resnet"}}  # fmt: skip
+    return parse_config(record | {"budget": budget}, source="a.yaml").budget.to_budget()

@@ -8,6 +8,7 @@ import timm
 import torch
 from torch import nn
 
+from autokd.api import published_macs
 from autokd.cost import check_counts, count_on_meta, count_with_fvcore
 from autokd.errors import CostError
 
@@ -156,3 +157,12 @@ def test_an_operator_with_products_that_fvcore_does_not_know_is_named():
 def test_activations_are_not_among_the_uncounted():
     count = count_with_fvcore(timm.create_model("mobilenetv3_small_050"), (3, 32, 32))
     assert count.uncounted == ()
+
+
+@pytest.mark.parametrize(
+    ("model", "giga"),
+    # results/benchmark-infer-*-pt240 of timm's repository; two digits are published
+    [("mobileone_s0", 1.09), ("deit_tiny_patch16_224", 1.26), ("mobilenetv3_small_100", 0.06)],
+)
+def test_timm_s_published_figure_is_found_on_request(model, giga):
+    assert published_macs(model) / 1e9 == pytest.approx(giga, abs=0.005)

@@ -14,7 +14,14 @@ from torch import nn
 from autokd.cost import EagerProbe, OnnxProbe, RemoteProbe, Timing, measure_latency
 from autokd.errors import CostError
 from autokd.runtime import to_onnx
-from autokd.runtime.latency_server import LatencyServer, is_contended, time_calls, time_graph
+from autokd.runtime.latency_server import (
+    MEMORY,
+    LatencyServer,
+    is_contended,
+    peak_memory,
+    time_calls,
+    time_graph,
+)
 
 BRIEF = EagerProbe(visits=2, seconds_per_visit=0.02)
 TIMING = Timing(
@@ -126,7 +133,7 @@ def test_onnx_runtime_times_a_student_in_the_precision_that_it_ships_in(precisio
     timing = OnnxProbe(batch=3)(small(), SHAPE, precision=precision)
     assert 0 < timing.min_ms <= timing.p90_ms
     ((graph, options),) = graphs
-    assert options == {"threads": 1, "batch": 3}
+    assert options == {"threads": 1, "batch": 3, "memory": False}
     assert (b"QuantizeLinear" in graph) is (precision == "int8")
 
 
@@ -211,6 +218,16 @@ def test_a_body_that_is_no_graph_is_refused_and_the_server_goes_on(server):
     again = urllib.request.Request(server, data=graph, headers={"Authorization": "Bearer secret"})
     with urllib.request.urlopen(again) as answer:
         assert Timing(**json.load(answer)).median_ms > 0
+
+
+@pytest.mark.skipif(not MEMORY.exists(), reason="Linux alone tells what a process takes")
+def test_the_memory_of_a_process_grows_with_the_weights():
+    def needed(width):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(192, width), nn.Linear(width, 5)).eval()
+        return peak_memory(to_onnx(model, SHAPE))
+
+    weights = 4 * 197 * 20_000
+    assert weights < needed(20_000) - needed(20) < 4 * weights
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -22,12 +22,16 @@ def measure(
         str,
         typer.Option(help="cpu; cuda with pytorch; http://… of a device that runs latency-serve."),
     ] = "cpu",
+    published: Annotated[
+        bool, typer.Option("--published", help="MACs by timm's convention too.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """The cost of a timm model: MACs, parameters, file size, latency at batch 1."""
+    """The cost of a timm model in its deployed form: MACs, parameters, file size, memory, latency."""
     from dataclasses import asdict
 
     from autokd.api import measure as measure_model
+    from autokd.api import published_macs
     from autokd.console.candidate import print_cost
 
     cost = measure_model(
@@ -40,10 +44,12 @@ def measure(
         precision=precision,
         runtime=runtime,
     )
+    shape = (channels, image_size, image_size)
+    table = published_macs(model, shape, classes=classes) if published else None
     if as_json:
-        print(json.dumps(asdict(cost), indent=1))
+        print(json.dumps(asdict(cost) | ({"published_macs": table} if published else {}), indent=1))
     else:
-        print_cost(model, image_size, cost)
+        print_cost(model, image_size, cost, published=table)
 
 
 def cache(

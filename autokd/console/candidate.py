@@ -34,14 +34,18 @@ def print_rerun(rerun: Rerun) -> None:
         )
 
 
-def print_cost(model: str, image_size: int, cost: Cost) -> None:
+def print_cost(model: str, image_size: int, cost: Cost, *, published: int | None = None) -> None:
     table = Table("cost", "value", title=f"{model}, {image_size} px", show_header=False)
     table.add_row("MACs", f"{format_cost('macs', cost.macs)} ({cost.macs:,})")
+    if published is not None:
+        table.add_row("MACs as timm counts", f"{format_cost('macs', published)} ({published:,})")
     table.add_row("FLOPs (2 x MACs)", format_cost("macs", 2 * cost.macs))
     table.add_row("parameters", f"{format_cost('params', cost.params)} ({cost.params:,})")
     table.add_row(f"file size, {cost.weight_dtype}", format_cost("size_bytes", cost.size_bytes))
     if cost.activation_bytes:
         table.add_row("activations", format_cost("size_bytes", cost.activation_bytes))
+    if cost.memory_bytes:
+        table.add_row("memory of a process", format_cost("size_bytes", cost.memory_bytes))
     times = (cost.latency_ms, cost.latency_median_ms, cost.latency_p90_ms)
     if None not in times:
         lowest, median, p90 = (format_cost("latency_ms", time or 0.0) for time in times)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from autokd.cost.fvcore_macs import count_with_fvcore
+from autokd.cost.fvcore_macs import count_as_published, count_with_fvcore
 from autokd.cost.latency import (
     EagerProbe,
     OnnxProbe,
@@ -31,6 +31,7 @@ __all__ = [
     "Timing",
     "Weights",
     "check_counts",
+    "count_as_published",
     "count_on_meta",
     "count_with_fvcore",
     "exact_cost",
@@ -105,6 +106,7 @@ def _to_cost(count: Count, precision: str, timing: Timing | None = None) -> Cost
         latency_ms=timing.min_ms if timing else None,
         latency_median_ms=timing.median_ms if timing else None,
         latency_p90_ms=timing.p90_ms if timing else None,
+        memory_bytes=timing.memory_bytes if timing else None,
         reference_ms=timing.reference_ms if timing else None,
         device=timing.device if timing else None,
         contended=timing.contended if timing else False,

@@ -93,6 +93,7 @@ class OnnxProbe:
 
     threads: int = 1
     batch: int = 1
+    memory: bool = False  # measured too, in a process of its own: a second
 
     @property
     def device(self) -> str:
@@ -101,7 +102,7 @@ class OnnxProbe:
     def __call__(self, model: nn.Module, input_shape: InputShape, *, precision: str) -> Timing:
         graph = _graph(model, input_shape, precision)
         try:
-            return time_graph(graph, threads=self.threads, batch=self.batch)
+            return time_graph(graph, threads=self.threads, batch=self.batch, memory=self.memory)
         except Exception as error:
             raise ExportError(f"ONNX Runtime can't run it: {one_line(error)}") from error
 
@@ -114,6 +115,7 @@ class RemoteProbe:
     token: str
     threads: int = 1
     batch: int = 1
+    memory: bool = False
 
     @property
     def device(self) -> str:
@@ -121,7 +123,7 @@ class RemoteProbe:
         return f"{self.url}, {threads}" + _images(self.batch)
 
     def __call__(self, model: nn.Module, input_shape: InputShape, *, precision: str) -> Timing:
-        query = f"threads={self.threads}&batch={self.batch}"
+        query = f"threads={self.threads}&batch={self.batch}&memory={int(self.memory)}"
         request = urllib.request.Request(
             f"{self.url.rstrip('/')}/?{query}",
             data=_graph(model, input_shape, precision),

@@ -5,7 +5,7 @@ This file needs the standard library, numpy and onnxruntime alone, so that it ca
     python latency_server.py --host 0.0.0.0 --port 8777 --token SECRET
 
 POST / with a graph as the body, and ``Authorization: Bearer SECRET``, answers a Timing as JSON; the query may set
-``threads``, ``batch`` and ``visits``. A graph is numbers and operators: nothing of it is run as code.
+``threads``, ``batch``, ``visits`` and ``memory`` (1: measure that too). A graph is numbers and operators: nothing of it is run as code.
 """
 
 from __future__ import annotations
@@ -18,21 +18,27 @@ import platform
 import re
 import secrets
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 PRESSURE = Path("/proc/pressure/cpu")
+MEMORY = Path("/proc/self/status")
 BUSY_PRESSURE = 20.0  # percent of the last 10 s in which some task waited for a CPU
 BUSY_WAITING = 0.2  # share of the measured time in which this process had no CPU
 DRIFT = 1.25  # slowest visit of the reference against its fastest
 MIN_CALLS = 3  # of a visit, however long they take
 MOST_BYTES = 1 << 30  # of a graph
 SIDE = 192  # of the reference's square matrices: 7 M multiply-accumulates
+OPTIONS = ("threads", "batch", "visits")
+MOST = 1024  # of each
 TIMEOUT = 60.0  # seconds that a client may take to send its graph
 
 Call = Callable[[], object]
@@ -48,6 +54,9 @@ class Timing:
     reference_ms: float  # of a product of two fixed matrices between the visits: it tells devices and days apart
     contended: bool  # the machine was busy with something else
     device: str  # processor, threads, runtime
+    memory_bytes: int | None = (
+        None  # that a process of its own needs at most for it; None: not measured
+    )
 
 
 def time_calls(
@@ -103,8 +112,23 @@ def time_graph(
     batch: int = 1,
     visits: int = 5,
     seconds_per_visit: float = 0.1,
+    memory: bool = False,
 ) -> Timing:
     """Of one call with `batch` images. Raises what ONNX Runtime raises."""
+    import onnxruntime
+
+    timing = time_calls(
+        prepare_call(graph, threads=threads, batch=batch),
+        device=describe_cpu(threads, f"ONNX Runtime {onnxruntime.__version__}"),
+        visits=visits,
+        seconds_per_visit=seconds_per_visit,
+        alone=threads == 1,
+    )
+    return replace(timing, memory_bytes=peak_memory(graph, batch=batch)) if memory else timing
+
+
+def prepare_call(graph: bytes, *, threads: int, batch: int) -> Call:
+    """Loads the graph; what it returns runs it once."""
     import numpy as np
     import onnxruntime
 
@@ -115,13 +139,35 @@ def time_graph(
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     (entry,) = session.get_inputs()
     images = np.random.default_rng(0).random((batch, *entry.shape[1:]), dtype=np.float32)
-    return time_calls(
-        lambda: session.run(None, {entry.name: images}),
-        device=describe_cpu(threads, f"ONNX Runtime {onnxruntime.__version__}"),
-        visits=visits,
-        seconds_per_visit=seconds_per_visit,
-        alone=threads == 1,
-    )
+    return lambda: session.run(None, {entry.name: images})
+
+
+def peak_memory(graph: bytes, *, batch: int = 1) -> int | None:
+    """Bytes that a fresh process grows by, at its highest, while it loads the graph and runs it: weights, activations and what
+    the runtime needs for itself. Where there is no Linux to tell: None."""
+    if not MEMORY.exists():
+        return None
+    with tempfile.TemporaryDirectory(prefix="autokd-memory-") as folder:
+        file = Path(folder) / "graph.onnx"
+        file.write_bytes(graph)
+        command = [sys.executable, __file__, "--memory", str(file), "--batch", str(batch)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return int(done.stdout) if done.returncode == 0 else None
+
+
+def _print_memory(file: Path, batch: int) -> None:
+    import numpy as np  # noqa: F401 - both are there before the measurement begins
+    import onnxruntime  # noqa: F401
+
+    graph = file.read_bytes()
+    before = _resident("VmRSS")
+    prepare_call(graph, threads=1, batch=batch)()
+    print(_resident("VmHWM") - before)
+
+
+def _resident(name: str) -> int:
+    found = re.search(rf"^{name}:\s*(\d+) kB", MEMORY.read_text(), re.MULTILINE)
+    return 1024 * int(found[1]) if found else 0
 
 
 def is_contended(pressure: float, *, waiting: float, drift: float = 1.0) -> bool:
@@ -182,24 +228,26 @@ class _Handler(BaseHTTPRequestHandler):
         if not hmac.compare_digest(given.encode(), f"Bearer {self.server.token}".encode()):
             return self._answer(401, {"error": "wrong or missing token"})
         try:
-            length = int(self.headers.get("Content-Length", ""))
-            options = {
-                name: int(values[0]) for name, values in parse_qs(urlsplit(self.path).query).items()
-            }
-            if not 0 < length <= MOST_BYTES or not options.keys() <= {"threads", "batch", "visits"}:
-                raise ValueError
-            if not all(0 < value <= 1024 for value in options.values()):
+            length, options = int(self.headers.get("Content-Length", "")), self._options()
+            if not 0 < length <= MOST_BYTES:
                 raise ValueError
         except ValueError:
-            problem = (
-                f"give a graph of at most {MOST_BYTES} bytes, and threads, batch, visits in 1..1024"
-            )
+            problem = f"give a graph of at most {MOST_BYTES} bytes, {', '.join(OPTIONS)} in 1..{MOST}, memory 0 or 1"
             return self._answer(400, {"error": problem})
         try:
             timing = time_graph(self.rfile.read(length), **options)
         except Exception as error:  # noqa: BLE001 - of whatever kind: it is the graph's, and the server goes on
             return self._answer(422, {"error": f"{type(error).__name__}: {error}"[:500]})
         return self._answer(200, asdict(timing))
+
+    def _options(self) -> dict[str, Any]:
+        """Of the query; raises ValueError."""
+        given = parse_qs(urlsplit(self.path).query)
+        options: dict[str, Any] = {name: int(values[0]) for name, values in given.items()}
+        memory = bool(options.pop("memory", 0))
+        if not options.keys() <= {*OPTIONS} or not all(0 < v <= MOST for v in options.values()):
+            raise ValueError
+        return options | {"memory": memory}
 
     def do_GET(self) -> None:
         self._answer(
@@ -239,8 +287,15 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: all")
     parser.add_argument("--port", type=int, default=8777)
     parser.add_argument("--token", help="what clients must name; default: a new one, printed")
+    parser.add_argument(
+        "--memory", type=Path, help="print the bytes that this graph needs, and stop"
+    )
+    parser.add_argument("--batch", type=int, default=1, help="images a call, with --memory")
     options = parser.parse_args()
-    serve(options.host, options.port, options.token)
+    if options.memory:
+        _print_memory(options.memory, options.batch)
+    else:
+        serve(options.host, options.port, options.token)
 
 
 if __name__ == "__main__":

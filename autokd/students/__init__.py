@@ -1,6 +1,11 @@
 """Student models: timm's own by name, parametric families by their arguments, and what pixels they expect."""
 
-from autokd.students.create import create_student, expand_model_names, has_pretrained
+from autokd.students.create import (
+    create_student,
+    expand_model_names,
+    has_pretrained,
+    unfused_attention,
+)
 from autokd.students.deployed import deployed
 from autokd.students.families import FAMILIES, Family
 from autokd.students.features import DEPTHS, Seen, look_inside, refuse_opaque
@@ -20,4 +25,5 @@ __all__ = [
     "is_own",
     "look_inside",
     "refuse_opaque",
+    "unfused_attention",
 ]

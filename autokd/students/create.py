@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -60,6 +61,19 @@ def _pretrained(spec: StudentSpec, kwargs: dict[str, Any]) -> nn.Module:
             f"students.pretrained: weights of {spec.model} can't be had: {one_line(error)}; give a local file for "
             f"it (pretrained: {{{spec.model}: FILE}}), or set pretrained to false"
         ) from None
+
+
+@contextmanager
+def unfused_attention() -> Iterator[None]:
+    """Models that timm makes meanwhile spell their attention out, for those who can't look into the fused kind."""
+    from timm.layers.config import set_fused_attn, use_fused_attn
+
+    before = use_fused_attn()
+    set_fused_attn(False)
+    try:
+        yield
+    finally:
+        set_fused_attn(bool(before))
 
 
 def has_pretrained(model: str) -> bool:
