@@ -179,6 +179,8 @@ class StudentsConfig(Section):
     image_size: Annotated[IntParameter, within(1)] | None = None  # None: the data's
     # timm models start from their pretrained weights, from the hub, its cache or a file each; families start from random ones
     pretrained: bool | dict[str, Path] = False
+    # share of channels that is removed after training; the student learns on for schedule.prune_epochs
+    prune: Annotated[FloatParameter, within(0, 0.9)] = 0.0
     # the numbers that students ship in: fp32, fp16, or int8, quantised after training and measured so
     precision: TextParameter = "fp32"
     # a family's own parameters, where they are not to have the family's ranges
@@ -235,6 +237,7 @@ class ScheduleConfig(Section):
     teacher_drop: Annotated[FloatParameter, within(0, 0.9)] = (
         0.0  # dense: of each teacher, at a step
     )
+    prune_epochs: Positive | None = None  # of what is pruned; None: a third of the student's
     finetune_epochs: Annotated[IntParameter, within(0)] = 0  # a last stage on labels alone; 0: none
 
 

@@ -30,6 +30,7 @@ class StudentSpec:
     )  # a family's parameters, or the timm model's keywords
     image_size: int  # pixels; images are square
     precision: str = "fp32"  # one of PRECISIONS: the numbers that it ships in
+    pruned: float = 0.0  # share of its channels that a last stage removes
     start: str | None = None  # PRETRAINED: timm's weights; else a file of them; None: random ones
 
     def identity(self) -> dict[str, Any]:
@@ -37,9 +38,10 @@ class StudentSpec:
         return _in_use(asdict(self), _ADDED_TO_STUDENTS)
 
     def describe(self) -> str:
-        """``resnet width=16 depth=1, 32 px``; ``…, pretrained, int8`` where that is so."""
+        """``resnet width=16 depth=1, 32 px``; ``…, pretrained, pruned 30%, int8`` where that is so."""
         arguments = " ".join(f"{k}={_short(v)}" for k, v in self.arguments.items())
         notes = [PRETRAINED] if self.start else []
+        notes += [f"pruned {self.pruned:.0%}"] if self.pruned else []
         notes += [self.precision] if self.precision != "fp32" else []
         return ", ".join([f"{self.model} {arguments}".strip(), f"{self.image_size} px", *notes])
 
@@ -71,7 +73,7 @@ class Training:
 class Stage:
     """One training. Its teachers are earlier stages' students, or the search's teacher; none: labels alone."""
 
-    name: str  # assistant_1, assistant_2, student, finetune
+    name: str  # assistant_1, assistant_2, student, prune, finetune
     student: StudentSpec
     teachers: tuple[str, ...]  # TEACHER or earlier stages' names
     loss_weights: Mapping[str, float]  # loss name -> weight > 0
@@ -101,7 +103,7 @@ _ADDED_TO_STAGES: Mapping[str, Any] = {
     "teacher_until": 1.0, "teacher_drop": 0.0,
 }  # fmt: skip
 _ADDED_TO_TRAINING = {"mixup": 0.0, "cutmix": 0.0, "ema": 0.0, "clip_norm": 0.0}
-_ADDED_TO_STUDENTS = {"precision": "fp32", "start": None}
+_ADDED_TO_STUDENTS = {"precision": "fp32", "pruned": 0.0, "start": None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +121,9 @@ class Candidate:
         """Trained once for all candidates that share them."""
         return tuple(stage for stage in self.stages if stage.name.startswith("assistant"))
 
+    def stage(self, name: str | None) -> Stage:
+        return next(stage for stage in self.stages if stage.name == name)
+
     @property
     def epochs(self) -> int:
         """Of the stages that are the candidate's own."""
@@ -132,9 +137,9 @@ class Candidate:
 
     def describe_stages(self) -> str:
         """``T→A→S``: teacher, assistant, student; ``T→A⇉S`` where both teach the student; ``labels→S`` without a teacher,
-        ``T→S→labels`` fine-tuned."""
+        ``T→S→pruned`` and ``T→S→labels``, fine-tuned, after it."""
         shown = "T" if self.stages[0].teachers else "labels"
-        letters = {"student": "S", "finetune": "labels"}
+        letters = {"student": "S", "prune": "pruned", "finetune": "labels"}
         for stage in self.stages:
             shown += "⇉" if len(stage.teachers) > 1 else "→"
             shown += letters.get(stage.name, "A")

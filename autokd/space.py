@@ -92,13 +92,15 @@ class Space:
         stages.append(
             Stage(
                 name="student",
-                student=student,
+                student=replace(student, pruned=0.0),
                 training=training,
                 mitigation=mitigation,
                 **self._sample_teachers(loss, stages, suggest, dense=dense),
                 **self._sample_loss(loss, mitigation, suggest),
             )
         )
+        if student.pruned:
+            stages.append(_prune_stage(stages[-1], student, self._prune_epochs(training.epochs)))
         if epochs := self._pick("schedule.finetune_epochs", suggest):
             stages.append(_finetune_stage(stages[-1], epochs))
         return Candidate(stages=tuple(stages))
@@ -116,6 +118,7 @@ class Space:
             arguments=arguments,
             image_size=size,
             precision=self._pick("students.precision", suggest),
+            pruned=self._pick("students.prune", suggest),
             start=self._starts.get(model),
         )
 
@@ -127,7 +130,7 @@ class Space:
     def count_students(self, model: str) -> int | None:
         """How many different architectures of one model there are; None: without number, as a range is continuous."""
         own = (f"students.{model}.{key}" for key in self._families.get(model, {}))
-        names = ["students.image_size", "students.precision", *own]
+        names = ["students.image_size", "students.precision", "students.prune", *own]
         counts = [_count(self.distributions[name]) for name in names if name in self.distributions]
         return None if None in counts else math.prod(count or 1 for count in counts)
 
@@ -142,10 +145,15 @@ class Space:
     @property
     def most_epochs(self) -> int:
         """Of a candidate's own stages."""
-        return sum(
-            max(values_of(self._parameters[name]))
+        student, finetuned = (
+            int(max(values_of(self._parameters[name])))
             for name in ("train.epochs", "schedule.finetune_epochs")
         )
+        pruned = max(values_of(self._parameters["students.prune"])) > 0
+        return student + finetuned + (self._prune_epochs(student) if pruned else 0)
+
+    def _prune_epochs(self, epochs: int) -> int:
+        return self._config.schedule.prune_epochs or max(1, epochs // 3)
 
     @property
     def features_needed(self) -> tuple[int, bool]:
@@ -172,6 +180,7 @@ class Space:
             "students.model": self.models if len(self.models) > 1 else self.models[0],
             "students.image_size": self._image_size,
             "students.precision": config.students.precision,
+            "students.prune": config.students.prune,
         }
         for family, own in self._families.items():
             parameters |= {f"students.{family}.{key}": value for key, value in own.items()}
@@ -269,7 +278,7 @@ class Space:
             stages.append(
                 Stage(
                     name=f"assistant_{i}",
-                    student=replace(spec, precision="fp32"),  # it never ships
+                    student=replace(spec, precision="fp32", pruned=0.0),  # it never ships
                     training=replace(
                         self._sample_training(centre, epochs=epochs),
                         **self._sample_mixing(loss, mitigation, centre),
@@ -320,6 +329,15 @@ def _count(distribution: BaseDistribution) -> int | None:
     if not distribution.step:
         return None
     return round((distribution.high - distribution.low) / distribution.step) + 1
+
+
+def _prune_stage(student: Stage, pruned: StudentSpec, epochs: int) -> Stage:
+    """The same lesson once more for what is left of the student, three times slower."""
+    rate = student.training.learning_rate / 3
+    training = replace(student.training, epochs=epochs, learning_rate=rate)
+    return replace(
+        student, name="prune", student=pruned, training=training, start_from=student.name
+    )
 
 
 def _finetune_stage(student: Stage, epochs: int) -> Stage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -34,10 +35,12 @@ from autokd.records import (
 )
 from autokd.shipped import ship
 from autokd.stopwatch import Stopwatch
+from autokd.students import prune_student
 from autokd.task import Task
 from autokd.teachers import create, train_once, views_of
 from autokd.weights import hash_file, load_weights
 
+UNPRUNED = "unpruned.safetensors"  # the best of the stages before pruning
 AUDIT = "audit"  # the folder of the report on val; test_audit: on test
 
 
@@ -131,7 +134,8 @@ def _train_and_evaluate(
     paused = until is not None and len(history) == until
     result = replace(measured, history=history, state="stopped" if paused else "complete")
     if paused and not task.audits_pauses:
-        best = max(history, key=lambda epoch: epoch.val_accuracy)
+        shown = same_student(measured.candidate, history)
+        best = max(shown, key=lambda epoch: epoch.val_accuracy)
         return replace(result, val={"accuracy": best.val_accuracy, "loss": best.val_loss})
     student = measured.candidate.student
     if not paused:
@@ -191,7 +195,9 @@ def _train(
             begins = stage.start_from is None and not resumed
             model = create(stage, task.data, start=begins)
             if stage.start_from is not None and not resumed:
-                load_weights(model, folder / BEST)
+                model = _go_on_with(model, stage, measured.candidate, task, folder)
+            elif resumed and not stage.student.pruned and (folder / UNPRUNED).exists():
+                shutil.copy(folder / UNPRUNED, folder / BEST)  # pruned after the pause, unheard
         history += train_stage(
             stage,
             model,
@@ -202,7 +208,7 @@ def _train(
             seed=stage_seed,
             device=task.device,
             folder=folder,
-            at_least=max((e.val_accuracy for e in earlier), default=-1.0),
+            at_least=_to_beat(measured.candidate, stage, earlier),
             resume=resumed,
             until=None if until is None else until - len(earlier),
             watch=watch,
@@ -213,6 +219,32 @@ def _train(
             break
     assert model is not None, "a candidate has a stage that is no assistant"
     return tuple(history), model
+
+
+def _go_on_with(
+    model: nn.Module, stage: Stage, candidate: Candidate, task: Task, folder: Path
+) -> nn.Module:
+    """The stage's student with the best weights so far, of which pruning takes the smallest channels."""
+    before = candidate.stage(stage.start_from)
+    if before.student == stage.student:
+        load_weights(model, folder / BEST)
+        return model
+    shutil.copy(folder / BEST, folder / UNPRUNED)
+    whole = create(before, task.data)
+    load_weights(whole, folder / BEST)
+    return prune_student(whole, stage.student, channels=task.data.info.channels, trained=True)
+
+
+def same_student(candidate: Candidate, history: Sequence[Epoch]) -> list[Epoch]:
+    """The epochs of what the last one trained: before pruning it was another."""
+    now = candidate.stage(history[-1].stage).student
+    return [epoch for epoch in history if candidate.stage(epoch.stage).student == now]
+
+
+def _to_beat(candidate: Candidate, stage: Stage, earlier: Sequence[Epoch]) -> float:
+    """Val accuracy of the best weights so far, of this very architecture."""
+    same = [e for e in earlier if candidate.stage(e.stage).student == stage.student]
+    return max((epoch.val_accuracy for epoch in same), default=-1.0)
 
 
 def _is_of(checkpoint: Mapping[str, Any], pause: Epoch) -> bool:

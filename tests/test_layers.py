@@ -67,6 +67,7 @@ DOORS = {
     "jinja2": {"fairness"},
     "captum": {"generalisation"},
     "onnxruntime": {"runtime"},
+    "torch_pruning": {"students"},
 }
 
 

@@ -40,9 +40,14 @@ class SkipInitialisation(TorchFunctionMode):
         kwargs = kwargs or {}
         if getattr(func, "__name__", None) in _INITIALISERS:
             tensor = args[0] if args else kwargs.get("tensor")
-            if isinstance(tensor, Tensor) and tensor.is_meta:
+            if isinstance(tensor, Tensor) and tensor.is_meta and not _is_followed(tensor):
                 return tensor
         return func(*args, **kwargs)
+
+
+def _is_followed(tensor: Tensor) -> bool:
+    """Part of a forward pass whose gradients somebody wants: pruning finds what depends on what that way."""
+    return tensor.requires_grad and torch.is_grad_enabled()
 
 
 class _TensorSpec(NamedTuple):

@@ -63,6 +63,6 @@ def _control(space: Space, sampled: Sampled, name: str, losses: Mapping[str, Any
             values[parameter] = value
         return value
 
-    stage = next(s for s in space.sample(suggest).stages if s.name == "student")
-    candidate = Candidate(stages=(replace(stage, **losses),))
+    stages = [s for s in space.sample(suggest).stages if s.name in ("student", "prune")]
+    candidate = Candidate(stages=tuple(replace(stage, **losses) for stage in stages))
     return Proposal(candidate=candidate, params=values, control=name)

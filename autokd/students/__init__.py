@@ -4,6 +4,7 @@ from autokd.students.create import (
     create_student,
     expand_model_names,
     has_pretrained,
+    prune_student,
     unfused_attention,
 )
 from autokd.students.deployed import deployed
@@ -24,6 +25,7 @@ __all__ = [
     "has_pretrained",
     "is_own",
     "look_inside",
+    "prune_student",
     "refuse_opaque",
     "unfused_attention",
 ]

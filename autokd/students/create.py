@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,7 @@ from autokd.errors import CheckpointError, ConfigError, nearest_name, one_line
 from autokd.records import PRETRAINED, StudentSpec
 from autokd.students.families import FAMILIES
 from autokd.students.own import is_own, make_own
+from autokd.students.pruned import prune
 
 
 def create_student(
@@ -34,6 +36,10 @@ def create_student(
     kwargs: dict[str, Any] = dict(spec.arguments) | {"num_classes": classes, "in_chans": channels}
     rates = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
     kwargs |= {name: rate for name, rate in rates.items() if rate > 0}
+    if spec.pruned:
+        whole = replace(spec, pruned=0.0)
+        model = create_student(whole, classes=classes, channels=channels, start=start, **rates)
+        return prune_student(model, spec, channels=channels, trained=False)
     if is_own(spec.model):
         return make_own(spec.model, image_size=spec.image_size, **kwargs)
     try:
@@ -50,6 +56,19 @@ def create_student(
             f"model '{spec.model}' can't be made with {given} at {spec.image_size} px: "
             f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
         ) from error
+
+
+def prune_student(
+    model: nn.Module, spec: StudentSpec, *, channels: int, trained: bool
+) -> nn.Module:
+    """The model of the spec before it was pruned, pruned as the spec says, in place. Raises ConfigError."""
+    try:
+        shape = (channels, spec.image_size, spec.image_size)
+        return prune(model, shape, spec.pruned, trained=trained)
+    except ConfigError as error:
+        raise ConfigError(
+            f"model '{spec.model}' {error}; set students.prune to 0, or leave the model out"
+        ) from None
 
 
 def _pretrained(spec: StudentSpec, kwargs: dict[str, Any]) -> nn.Module:
