@@ -2,6 +2,8 @@
 
 import json
 import platform
+import subprocess
+import sys
 import threading
 import urllib.request
 from dataclasses import replace
@@ -10,7 +12,9 @@ import pytest
 import timm
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
+from autokd.cli import app
 from autokd.cost import EagerProbe, OnnxProbe, RemoteProbe, Timing, measure_latency
 from autokd.errors import CostError
 from autokd.runtime import to_onnx
@@ -218,6 +222,26 @@ def test_a_body_that_is_no_graph_is_refused_and_the_server_goes_on(server):
     again = urllib.request.Request(server, data=graph, headers={"Authorization": "Bearer secret"})
     with urllib.request.urlopen(again) as answer:
         assert Timing(**json.load(answer)).median_ms > 0
+
+
+@pytest.mark.slow
+def test_the_server_is_one_file_that_needs_no_torch(tmp_path):
+    done = CliRunner().invoke(app, ["latency-serve", "--copy", str(tmp_path / "server.py")])
+    assert done.exit_code == 0, done.output
+    code = (
+        "import runpy, sys; sys.modules['torch'] = sys.modules['autokd'] = None\n"
+        "sys.argv = ['server.py', '--port', '0', '--token', 'secret']\n"
+        f"runpy.run_path({str(tmp_path / 'server.py')!r}, run_name='__main__')"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            address = process.stdout.readline().split()[-1]
+            timing = RemoteProbe(url=address, token="secret")(small(), SHAPE, precision="int8")
+        finally:
+            process.terminate()
+    assert timing.median_ms > 0
 
 
 @pytest.mark.skipif(not MEMORY.exists(), reason="Linux alone tells what a process takes")

@@ -17,7 +17,7 @@ from autokd.cli import app
 from autokd.config import load_config
 from autokd.data import load_data
 from autokd.engine.place import CACHE
-from autokd.errors import ConfigError, DataError
+from autokd.errors import ConfigError, DataError, ExportError
 from autokd.export import export_student
 from autokd.export.parity import ROUNDED
 
@@ -128,6 +128,20 @@ def test_pt2_is_run_without_the_model_s_code(normalise, folders, data, place, tm
     assert right.mean() == exported.parity.accuracy
 
 
+def test_executorch_runs_it_image_by_image(folders, place, tmp_path):
+    pytest.importorskip("executorch", reason="optional: pip install 'autokd[executorch]'")
+    exported = export(folders["fp32"], place, tmp_path / "out", format_name="executorch")
+    assert exported.path.name == "student.pte"
+    assert exported.parity.holds
+    assert exported.parity.accuracy == pytest.approx(exported.recorded)
+
+
+def test_executorch_that_is_not_there_is_one_line(folders, place, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "executorch", None)
+    with pytest.raises(ExportError, match=r"pip install 'autokd\[executorch\]'"):
+        export(folders["fp32"], place, tmp_path / "out", format_name="executorch")
+
+
 def test_a_float_student_is_quantised_on_request_and_held_against_pytorch(folders, place, tmp_path):
     exported = export(folders["fp32"], place, tmp_path / "out", int8=True)
     assert exported.precision == "int8"
@@ -153,7 +167,10 @@ def test_the_card_says_what_it_is_how_good_and_what_was_not_measured(folders, pl
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format_name": "onx"}, r"unknown format 'onx'; known: onnx, pt2\. Did you mean 'onnx'"),
+        (
+            {"format_name": "onx"},
+            r"unknown format 'onx'; known: onnx, pt2, executorch\. Did you mean 'onnx'",
+        ),
         ({"format_name": "pt2", "int8": True}, "pt2 holds fp32, not int8"),
     ],
 )

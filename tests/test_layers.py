@@ -68,6 +68,7 @@ DOORS = {
     "captum": {"generalisation"},
     "onnxruntime": {"runtime"},
     "torch_pruning": {"students"},
+    "executorch": {"runtime"},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
 from family_members import build, member
 from hypothesis import given, settings
@@ -151,3 +152,10 @@ def test_preparing_leaves_the_stored_pixels_as_they_are():
     before = pixels.clone()
     InputFormat(image_size=6, mean=(0.5,) * 3, std=(0.5,) * 3).prepare(pixels)
     assert torch.equal(pixels, before)
+
+
+def test_a_dropout_that_timm_has_by_default_is_not_there_unless_it_is_asked_for():
+    spec = StudentSpec(model="ghostnet_050", image_size=32)
+    assert timm.create_model("ghostnet_050").drop_rate == 0.2
+    assert create_student(spec, classes=4, channels=3).drop_rate == 0
+    assert create_student(spec, classes=4, channels=3, drop_rate=0.3).drop_rate == 0.3

@@ -20,7 +20,7 @@ def export(
         ),
     ],
     output: Annotated[Path, typer.Option(help="A new folder for the file and its model card.")],
-    format_name: Annotated[str, typer.Option("--format", help="onnx or pt2.")] = "onnx",
+    format_name: Annotated[str, typer.Option("--format", help="onnx, pt2 or executorch.")] = "onnx",
     int8: Annotated[
         bool, typer.Option("--int8", help="Quantise it, calibrated on train images.")
     ] = False,

@@ -15,8 +15,10 @@ from autokd.records import Stage
 from autokd.runtime import (
     OnnxModel,
     Pt2Model,
+    PteModel,
     to_onnx,
     to_pt2,
+    to_pte,
     with_half_weights,
     with_metadata,
     with_normalisation,
@@ -110,8 +112,17 @@ def _write_onnx(student: Leaving) -> bytes:
 
 
 def _write_pt2(student: Leaving) -> bytes:
+    return to_pt2(_floats(student), student.shape)
+
+
+def _write_pte(student: Leaving) -> bytes:
+    return to_pte(_floats(student), student.shape)
+
+
+def _floats(student: Leaving) -> nn.Module:
+    """In PyTorch, taking what the file takes."""
     model = deployed(student.load("fp32"))
-    return to_pt2(Normalised(model, student.inputs) if student.normalise else model, student.shape)
+    return Normalised(model, student.inputs) if student.normalise else model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +149,13 @@ FORMATS: Mapping[str, Format] = {
         write=_write_pt2,
         load=Pt2Model,
         runtime="torch.export",
+        precisions=("fp32",),
+    ),
+    "executorch": Format(
+        suffix=".pte",
+        write=_write_pte,
+        load=PteModel,
+        runtime="ExecuTorch",
         precisions=("fp32",),
     ),
 }

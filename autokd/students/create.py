@@ -47,9 +47,11 @@ def create_student(
             return FAMILIES[spec.model].build(image_size=spec.image_size, **kwargs)
         if _takes_image_size(spec.model):
             kwargs["img_size"] = spec.image_size
-        if start and spec.start:
-            return _pretrained(spec, kwargs)
-        return timm.create_model(spec.model, pretrained=False, **kwargs)
+        model = _from_timm(spec, kwargs, start=start)
+        if "drop_rate" not in kwargs and getattr(model, "drop_rate", 0):
+            # what some have by default nobody chose, and no record would tell
+            model = _from_timm(spec, kwargs | {"drop_rate": 0.0}, start=start)
+        return model
     except (TypeError, ValueError, AssertionError, RuntimeError, ZeroDivisionError) as error:
         given = " ".join(f"{k}={v}" for k, v in kwargs.items())
         raise ConfigError(
@@ -71,7 +73,9 @@ def prune_student(
         ) from None
 
 
-def _pretrained(spec: StudentSpec, kwargs: dict[str, Any]) -> nn.Module:
+def _from_timm(spec: StudentSpec, kwargs: dict[str, Any], *, start: bool) -> nn.Module:
+    if not (start and spec.start):
+        return timm.create_model(spec.model, pretrained=False, **kwargs)
     file = None if spec.start == PRETRAINED else {"file": spec.start}
     try:
         return timm.create_model(spec.model, pretrained=True, pretrained_cfg_overlay=file, **kwargs)
