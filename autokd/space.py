@@ -14,26 +14,21 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from timm.optim import list_optimizers  # type: ignore[attr-defined]
 
-from autokd.balance import BALANCES
+from autokd.choices import DENSE, NO_LOSS, check_choices, check_names
 from autokd.config import Config
-from autokd.data.augment import AUGMENTATIONS
 from autokd.errors import ConfigError, nearest_name
 from autokd.feature_losses import FEATURE_LOSSES
-from autokd.losses import ARGUMENTS, LOSSES, NEED_HARD_LABELS, NEED_THREE_CLASSES
-from autokd.mitigation import BALANCED_SAMPLING, GROUP_DRO, MFD, MITIGATIONS, NONE
+from autokd.losses import ARGUMENTS, NEED_HARD_LABELS
+from autokd.mitigation import BALANCED_SAMPLING, GROUP_DRO, MFD, NONE
 from autokd.parameters import Parameter, Range, Section, values_of
-from autokd.records import PRECISIONS, PRETRAINED, TEACHER, Candidate, Stage, StudentSpec, Training
+from autokd.records import PRETRAINED, TEACHER, Candidate, Stage, StudentSpec, Training
 from autokd.students import FAMILIES, expand_model_names, has_pretrained
 
 # Gives a value of the distribution for the parameter of that name; a name always has the same distribution.
 Suggest = Callable[[str, BaseDistribution], Any]
 # Gives so many models between teacher and this student in cost, dearest first; fewer where there are none.
 ChooseAssistants = Callable[[StudentSpec, int], Sequence[StudentSpec]]
-
-CHAIN, DENSE = "chain", "dense"  # of schedule.guidance
-NO_LOSS = "none"  # the value of distill.loss for a student that learns from labels alone
 
 
 class Space:
@@ -49,26 +44,7 @@ class Space:
         self._starts = _starts(config, self.models)
         self._image_size: Parameter = config.students.image_size or image_size
         self._families = _family_parameters(config, self.models)
-        _check_names("students.precision", values_of(config.students.precision), PRECISIONS)
-        _check_names("distill.loss", values_of(config.distill.loss), [*LOSSES, NO_LOSS])
-        _check_names(
-            "distill.feature_loss", values_of(config.distill.feature_loss), [*FEATURE_LOSSES, NONE]
-        )
-        _check_names("distill.balance", values_of(config.distill.balance), BALANCES)
-        _check_names("distill.mitigation", values_of(config.distill.mitigation), MITIGATIONS)
-        _check_losses(config, classes)
-        if {*values_of(config.distill.loss)} == {NO_LOSS} and config.distill.mitigation != NONE:
-            raise ConfigError(
-                f"distill.mitigation: only students with a teacher have one, and distill.loss is {NO_LOSS}; "
-                f"set it to {NONE}, or add a loss"
-            )
-        _check_names("schedule.guidance", values_of(config.schedule.guidance), [CHAIN, DENSE])
-        _check_names("train.augmentation", values_of(config.train.augmentation), [*AUGMENTATIONS])
-        _check_names(
-            "train.optimizer",
-            values_of(config.train.optimizer),
-            [str(name) for name in list_optimizers()],
-        )
+        check_choices(config, classes)
         self._parameters = self._collect_parameters()
         self.distributions = {
             name: distribution
@@ -363,10 +339,10 @@ def _finetune_stage(student: Stage, epochs: int) -> Stage:
 def _family_parameters(config: Config, models: Sequence[str]) -> dict[str, Mapping[str, Parameter]]:
     """For each family in the space its parameters, the search file's before the family's own."""
     for family, own in config.students.families.items():
-        _check_names("students.families", [family], [*FAMILIES])
+        check_names("students.families", [family], [*FAMILIES])
         if family not in models:
             raise ConfigError(f"students.families.{family}: is not in students.model; add it there")
-        _check_names(f"students.families.{family}", [*own], [*FAMILIES[family].parameters])
+        check_names(f"students.families.{family}", [*own], [*FAMILIES[family].parameters])
     return {
         name: {**FAMILIES[name].parameters, **config.students.families.get(name, {})}
         for name in models
@@ -396,47 +372,6 @@ def _starts(config: Config, models: Sequence[str]) -> dict[str, str]:
     return {model: str(file) for model, file in wanted.items()}
 
 
-def _check_losses(config: Config, classes: int | None) -> None:
-    """What some losses need, and what a schedule must not leave out."""
-    distill, train = config.distill, config.train
-    losses = values_of(distill.loss)
-    if classes is not None and classes < 3 and (few := {*losses} & {*NEED_THREE_CLASSES}):
-        raise ConfigError(
-            f"distill.loss: {', '.join(sorted(few))} need three classes or more, and the data has {classes}; "
-            "take kd or dist"
-        )
-    mixing = [name for name in ("mixup", "cutmix") if max(values_of(getattr(train, name))) > 0]
-    if mixing and {*losses} <= {*NEED_HARD_LABELS}:
-        raise ConfigError(
-            f"train.{mixing[0]}: {', '.join(losses)} needs one label an image, which mixed images have not; "
-            "set it to 0, or add another distill.loss"
-        )
-    if config.data.unlabelled:
-        labelled = [f"train.{name}" for name in mixing]
-        labelled += [f"distill.loss {name}" for name in losses if name in NEED_HARD_LABELS]
-        labelled += [
-            f"distill.mitigation {name}" for name in values_of(distill.mitigation) if name != NONE
-        ]
-        if labelled:
-            raise ConfigError(
-                f"data.unlabelled: {labelled[0]} needs a label or a group of every image; "
-                "leave out one of the two"
-            )
-    asks_features = {*values_of(distill.feature_loss)} - {NONE} | {
-        *values_of(distill.mitigation)
-    } & {MFD}
-    if config.teacher.ensemble and asks_features:
-        raise ConfigError(
-            f"teacher.ensemble: several models have no features in common, which {sorted(asks_features)[0]} needs; "
-            "take a single teacher, or leave that out"
-        )
-    if min(values_of(distill.until)) < 1 and min(values_of(distill.label_weight)) == 0:
-        raise ConfigError(
-            "distill.until: nothing is left to learn from after the teacher where distill.label_weight is 0; "
-            "set until to 1, or label_weight above 0"
-        )
-
-
 def _flat(path: str, values: Section) -> dict[str, Parameter]:
     """Parameters of a section and of the sections in it by their paths."""
     found: dict[str, Parameter] = {}
@@ -445,16 +380,3 @@ def _flat(path: str, values: Section) -> dict[str, Parameter]:
         inner = isinstance(value, Section) and not isinstance(value, Range)
         found |= _flat(f"{path}.{key}", value) if inner else {f"{path}.{key}": value}
     return found
-
-
-def _check_names(path: str, names: Sequence[str], known: Sequence[str]) -> None:
-    for name in names:
-        if name not in known:
-            shown = (
-                ", ".join(known)
-                if len(known) <= 20
-                else f"{len(known)} names, among them {', '.join(known[:8])}"
-            )
-            raise ConfigError(
-                f"{path}: unknown '{name}'; known: {shown}.{nearest_name(name, known)}"
-            )

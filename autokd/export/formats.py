@@ -95,13 +95,13 @@ class Normalised(nn.Module):
 
 def _write_onnx(student: Leaving) -> bytes:
     inputs = student.inputs
-    if student.precision == "int8" == student.stage.student.precision:
+    if student.precision != "int8":
+        graph = to_onnx(deployed(student.load("fp32")), student.shape)
+    elif student.stage.student.precision == "int8":
         student.load()  # makes the graph where it is not there yet
         graph = (student.folder / INT8).read_bytes()
-    elif student.precision == "int8":
-        graph = to_int8(student.load("fp32"), student.data.train, inputs=inputs)
     else:
-        graph = to_onnx(deployed(student.load("fp32")), student.shape)
+        graph = to_int8(student.load("fp32"), student.data.train, inputs=inputs)
     if student.precision == "fp16":
         graph = with_half_weights(graph)
     if student.normalise:

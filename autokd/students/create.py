@@ -48,7 +48,7 @@ def create_student(
         if _takes_image_size(spec.model):
             kwargs["img_size"] = spec.image_size
         model = _from_timm(spec, kwargs, start=start)
-        if "drop_rate" not in kwargs and getattr(model, "drop_rate", 0):
+        if "drop_rate" not in kwargs and getattr(model, "drop_rate", False):
             # what some have by default nobody chose, and no record would tell
             model = _from_timm(spec, kwargs | {"drop_rate": 0.0}, start=start)
         return model
