@@ -127,8 +127,8 @@ def short_of_memory(monkeypatch):
 
     create = autokd.trial.create
 
-    def create_small(*args):
-        model = create(*args)
+    def create_small(*args, **kwargs):
+        model = create(*args, **kwargs)
         model.register_forward_pre_hook(refuse_more_than(8))
         return model
 

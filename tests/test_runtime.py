@@ -48,7 +48,8 @@ def test_a_graph_answers_as_its_model_does_whatever_the_batch(model, graph, coun
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["mobileone_s0", "repvgg_a0", "mobilenetv4_conv_small", "edgenext_xx_small"]
+    "name",
+    ["mobileone_s0", "repvgg_a0", "mobilenetv4_conv_small", "edgenext_xx_small", "twins_svt_small"],
 )
 def test_other_architectures_too(name):
     model = make(name)

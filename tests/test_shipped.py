@@ -87,6 +87,7 @@ def test_costs_are_those_of_the_precision(results):
     assert costs["int8"].weight_dtype == "int8"
     assert costs["int8"].size_bytes < costs["fp16"].size_bytes < costs["fp32"].size_bytes
     assert 4 * costs["int8"].activation_bytes == costs["fp32"].activation_bytes
+    assert costs["fp16"].activation_bytes == costs["fp32"].activation_bytes  # computed in fp32
     assert costs["int8"].macs == costs["fp32"].macs
 
 

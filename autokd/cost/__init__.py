@@ -17,7 +17,7 @@ from autokd.cost.latency import (
     with_threads,
 )
 from autokd.cost.macs import Count, InputShape, check_counts, count_on_meta
-from autokd.cost.size import ELEMENT_BYTES, Weights, weight_bytes, weights_of
+from autokd.cost.size import ACTIVATION_BYTES, Weights, weight_bytes, weights_of
 from autokd.records import Cost
 from autokd.runtime.latency_server import Timing
 
@@ -101,7 +101,7 @@ def _to_cost(count: Count, precision: str, timing: Timing | None = None) -> Cost
         macs=count.macs,
         params=count.params,
         size_bytes=weight_bytes(count.weights, precision),
-        activation_bytes=ELEMENT_BYTES[precision] * count.activations,
+        activation_bytes=ACTIVATION_BYTES[precision] * count.activations,
         weight_dtype=precision,
         latency_ms=timing.min_ms if timing else None,
         latency_median_ms=timing.median_ms if timing else None,

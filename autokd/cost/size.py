@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from autokd.errors import CostError
 
-ELEMENT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}  # of each of records.PRECISIONS
+ELEMENT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}  # of weights in each of records.PRECISIONS
+ACTIVATION_BYTES = {"fp32": 4, "fp16": 4, "int8": 1}  # fp16 weights are computed with in fp32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

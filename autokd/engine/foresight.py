@@ -23,7 +23,8 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Foresight:
-    """Linear in the logarithms of MACs, parameters and activations, fitted to one device."""
+    """Linear in the logarithm of MACs, with a factor for int8, fitted to one device. Parameters and activations add
+    nothing to that (docs/costs.md)."""
 
     model: Any
     measured: int  # architectures
@@ -43,11 +44,11 @@ class Foresight:
 
 def learn_latency(results: Sequence[TrialResult]) -> Foresight | None:
     """From all students whose latency was measured, over the limit or not; None: too few to say anything."""
-    measured: dict[tuple[int, int, int], Cost] = {}
+    measured: dict[tuple[int, int, str], Cost] = {}
     for result in results:
         cost = result.cost
         if cost and cost.known("latency_ms") is not None and not cost.contended:
-            measured[(cost.macs, cost.params, cost.activation_bytes or 0)] = cost
+            measured[(cost.macs, cost.params, cost.weight_dtype)] = cost
     if len(measured) < ENOUGH:
         return None
     costs = list(measured.values())
@@ -65,7 +66,7 @@ def learn_latency(results: Sequence[TrialResult]) -> Foresight | None:
 
 
 def _features(costs: Sequence[Cost]) -> Floats:
-    """(N, 3)."""
-    rows = [(cost.macs, cost.params, cost.activation_bytes or 1) for cost in costs]
-    values: Floats = np.log(np.maximum(np.array(rows, dtype=np.float64), 1.0))
-    return values
+    """(N, 2)."""
+    return np.array(
+        [(np.log(max(cost.macs, 1)), cost.weight_dtype == "int8") for cost in costs], float
+    )

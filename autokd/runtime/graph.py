@@ -29,21 +29,42 @@ def to_onnx(model: nn.Module, input_shape: tuple[int, int, int]) -> bytes:
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     images = torch.zeros(2, *input_shape, device=device)  # of one alone, N would become a constant
     try:
-        with _quiet(), torch.no_grad():
-            program: Any = torch.onnx.export(
-                model,
-                (images,),
-                dynamo=True,
-                input_names=[IMAGE],
-                output_names=[LOGITS],
-                dynamic_shapes=({0: torch.export.Dim("n", min=1, max=_BATCH)},),
-                verbose=False,
-            )
-            return _lean(program.model_proto)
+        return _export(model, images)
     except Exception as error:
-        raise ExportError(
-            f"{type(model).__name__} can't be written as ONNX: {one_line(error)}"
-        ) from error
+        fused: list[Any] = [m for m in model.modules() if getattr(m, "fused_attn", False)]
+        if not fused:
+            raise _refused(model, error) from error
+    for module in fused:  # fused attention is exported with four dimensions alone
+        module.fused_attn = False
+    try:
+        return _export(model, images)
+    except Exception as error:
+        raise _refused(model, error) from error
+    finally:
+        for module in fused:
+            module.fused_attn = True
+
+
+def _export(model: nn.Module, images: torch.Tensor) -> bytes:
+    with _quiet(), torch.no_grad():
+        program: Any = torch.onnx.export(
+            model,
+            (images,),
+            dynamo=True,
+            input_names=[IMAGE],
+            output_names=[LOGITS],
+            dynamic_shapes=({0: torch.export.Dim("n", min=1, max=_BATCH)},),
+            verbose=False,
+        )
+    return _lean(program.model_proto)
+
+
+def _refused(model: nn.Module, error: Exception) -> ExportError:
+    """With what was wrong at the root: torch's own words are about the steps of its exporter."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return ExportError(f"{type(model).__name__} can't be written as ONNX: {one_line(cause)}")
 
 
 def with_normalisation(graph: bytes, mean: Sequence[float], std: Sequence[float]) -> bytes:
