@@ -51,13 +51,12 @@ def _ghostnet(
     stem_stride: int,
     image_size: int,
     drop_rate: float = 0.0,
-    drop_path_rate: float = 0.0,
     **kwargs: Any,
 ) -> nn.Module:
     """Han et al. 2020 (v1), Tang et al. 2022 (v2: with attention), scaled by a width multiplier.
 
     Left out: v3, which is v2 with branches that cost more than twice the MACs while it trains. timm's GhostNet has no
-    stochastic depth: `drop_path_rate` is taken and changes nothing. Its own `drop_rate` would be 0.2.
+    stochastic depth, and refuses `drop_path_rate`. Its own `drop_rate` would be 0.2.
     """
     check("version", version, ("v1", "v2"))
     check_positive(width=width)

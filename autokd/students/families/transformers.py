@@ -43,14 +43,13 @@ def _efficientvit(
     head_width: int,
     stem_stride: int,
     image_size: int,
-    drop_path_rate: float = 0.0,
     **kwargs: Any,
 ) -> nn.Module:
     """Cai et al. 2023 (MIT). Channels doubled over stem and four stages, the last two with linear attention.
 
     But for their heads B1 is 16 wide and 2 deep, B2 24 and 3 with head_dim 32. Not the EfficientViT of Liu et al. 2023 (MSRA), whose
     stem is four convolutions of stride 2, whose windows and biases are made for one image size, and which keeps
-    tensors aside that can't be copied. `drop_path_rate` is taken and changes nothing: timm's has no stochastic depth.
+    tensors aside that can't be copied. timm's has no stochastic depth, and refuses `drop_path_rate`.
     """
     check_positive(width=width, depth=depth, head_dim=head_dim, head_width=head_width)
     check_multiple("8 x width, the channels of the first attention,", 8 * width, head_dim)
