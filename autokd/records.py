@@ -198,6 +198,7 @@ class Cost:
     reference_ms: float | None = None  # of a fixed product of matrices there and then
     device: str | None = None  # what the latency was measured on, threads and runtime
     contended: bool = False  # the machine was busy while the latency was measured
+    pressure: float | None = None  # how busy: percent of 10 s in which some task waited for a CPU
 
     def known(self, name: str) -> float | None:
         """What a limit on this cost is held against: of latency the upper end, so that nine calls of ten keep it."""

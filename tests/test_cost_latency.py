@@ -51,6 +51,7 @@ def test_the_figures_are_in_order():
     timing = BRIEF(nn.Conv2d(3, 4, 3), (3, 32, 32), precision="fp32")
     assert 0 < timing.min_ms <= timing.median_ms <= timing.p90_ms
     assert timing.reference_ms > 0
+    assert 0 <= timing.pressure <= 100
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -112,7 +112,7 @@ def test_a_trial_is_worth_what_is_left(whole, task):
     spec = whole.candidate.student
     assert whole.cost == replace(
         exact_cost(lambda: deployed(build_student(spec, DATA)), (1, 8, 8)),
-        **{name: getattr(whole.cost, name) for name in ("latency_ms", "latency_median_ms", "latency_p90_ms", "reference_ms", "device", "contended")},
+        **{name: getattr(whole.cost, name) for name in ("latency_ms", "latency_median_ms", "latency_p90_ms", "reference_ms", "device", "contended", "pressure")},
     )  # fmt: skip
     assert whole.cost.params < exact_cost(lambda: build_student(SMALL, DATA), (1, 8, 8)).params
     model = load_shipped(

@@ -110,4 +110,5 @@ def _to_cost(count: Count, precision: str, timing: Timing | None = None) -> Cost
         reference_ms=timing.reference_ms if timing else None,
         device=timing.device if timing else None,
         contended=timing.contended if timing else False,
+        pressure=timing.pressure if timing else None,
     )

@@ -54,6 +54,7 @@ class Timing:
     reference_ms: float  # of a product of two fixed matrices between the visits: it tells devices and days apart
     contended: bool  # the machine was busy with something else
     device: str  # processor, threads, runtime
+    pressure: float = 0.0  # Linux's: percent of 10 s in which some task waited for a CPU
     memory_bytes: int | None = (
         None  # that a process of its own needs at most for it; None: not measured
     )
@@ -88,8 +89,9 @@ def time_calls(
             times.append(calls)
             waited.append(share)
         best = min(range(len(times)), key=lambda visit: statistics.median(times[visit]))
+        pressure = max(pressure, _pressure())
         contended = is_contended(
-            max(pressure, _pressure()),
+            pressure,
             waiting=waited[best] if alone else 0.0,
             drift=max(references) / min(references),
         )
@@ -102,6 +104,7 @@ def time_calls(
         reference_ms=min(references),
         contended=contended,
         device=device,
+        pressure=pressure,
     )
 
 

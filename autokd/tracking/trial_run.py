@@ -25,7 +25,7 @@ AUDIT_FIGURES = (
     "worst_change",
     "undecided",
 )
-BESIDE = ("latency_median_ms", "latency_p90_ms", "reference_ms")  # costs that are no limits
+BESIDE = ("latency_median_ms", "latency_p90_ms", "reference_ms", "pressure")  # no limits
 RECORD_TAG = "autokd.record"  # written last: a run without it was cut off half-way
 
 
