@@ -194,6 +194,7 @@ def test_another_device_times_a_student(server):
     probe = RemoteProbe(url=server, token="secret", batch=2)
     timing = probe(small(), SHAPE, precision="fp32")
     assert 0 < timing.min_ms <= timing.p90_ms
+    assert timing.device.endswith(", 2 images")
     assert ", 1 thread, ONNX Runtime" in timing.device
     with urllib.request.urlopen(server) as answer:
         assert "device" in json.load(answer)
@@ -211,6 +212,12 @@ def test_a_device_that_refuses_is_one_line(server, change, message):
     probe = replace(RemoteProbe(url=server, token="secret"), **change)
     with pytest.raises(CostError, match=message):
         probe(small(), SHAPE, precision="fp32")
+
+
+def test_a_large_graph_with_a_wrong_token_is_refused_too(server):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 10_000), nn.Linear(10_000, 200)).eval()
+    with pytest.raises(CostError, match="401: .*wrong or missing token"):
+        RemoteProbe(url=server, token="guess")(model, SHAPE, precision="fp32")
 
 
 def test_a_body_that_is_no_graph_is_refused_and_the_server_goes_on(server):

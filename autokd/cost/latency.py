@@ -49,11 +49,10 @@ class EagerProbe:
     @property
     def device(self) -> str:
         where = torch.device(self.where)
-        if where.type == "cuda":
-            return f"{torch.cuda.get_device_name(where)}, PyTorch eager"
-        if where.type != "cpu":
-            return f"{where.type}, PyTorch eager"
-        return describe_cpu(self.threads, "PyTorch eager")
+        if where.type == "cpu":
+            return describe_cpu(self.threads, "PyTorch eager", batch=self.batch)
+        name = torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
+        return f"{name}, PyTorch eager" + (f", {self.batch} images" if self.batch > 1 else "")
 
     @torch.inference_mode()
     def __call__(self, model: nn.Module, input_shape: InputShape, *, precision: str) -> Timing:
@@ -97,7 +96,7 @@ class OnnxProbe:
 
     @property
     def device(self) -> str:
-        return describe_cpu(self.threads, runtime_name()) + _images(self.batch)
+        return describe_cpu(self.threads, runtime_name(), batch=self.batch)
 
     def __call__(self, model: nn.Module, input_shape: InputShape, *, precision: str) -> Timing:
         graph = _graph(model, input_shape, precision)
@@ -119,8 +118,7 @@ class RemoteProbe:
 
     @property
     def device(self) -> str:
-        threads = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
-        return f"{self.url}, {threads}" + _images(self.batch)
+        return f"{self.url}, threads {self.threads}, batch {self.batch}"
 
     def __call__(self, model: nn.Module, input_shape: InputShape, *, precision: str) -> Timing:
         query = f"threads={self.threads}&batch={self.batch}&memory={int(self.memory)}"
@@ -178,10 +176,6 @@ def _graph(model: nn.Module, input_shape: InputShape, precision: str) -> bytes:
         return graph
     generator = torch.Generator().manual_seed(0)
     return quantise(graph, [torch.rand(CALIBRATION, *input_shape, generator=generator)])
-
-
-def _images(batch: int) -> str:
-    return f", {batch} images" if batch > 1 else ""
 
 
 def _synchroniser(device: torch.device) -> Callable[[], None]:
