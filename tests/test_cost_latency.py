@@ -216,7 +216,7 @@ def test_a_device_that_refuses_is_one_line(server, change, message):
 
 def test_a_large_graph_with_a_wrong_token_is_refused_too(server):
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 10_000), nn.Linear(10_000, 200)).eval()
-    with pytest.raises(CostError, match="401: .*wrong or missing token"):
+    with pytest.raises(CostError, match=r"401: .*wrong or missing token"):
         RemoteProbe(url=server, token="guess")(model, SHAPE, precision="fp32")
 
 
