@@ -140,6 +140,7 @@ class Task:
             probe=self.probe if latency else None,
             cache=self.cache,
             check=latency,
+            decides=self.latency_decides,
         )
         if latency and self.latency_decides and cost.latency_ms is None:
             raise CostError(f"{spec.describe()}: no latency, which a limit or an objective needs")

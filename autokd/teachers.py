@@ -253,9 +253,18 @@ def create(stage: Stage, data: ImageData, *, start: bool = False) -> nn.Module:
 
 
 def measure_student(
-    spec: StudentSpec, data: ImageData, *, probe: Probe | None, cache: Path, check: bool
+    spec: StudentSpec,
+    data: ImageData,
+    *,
+    probe: Probe | None,
+    cache: Path,
+    check: bool,
+    decides: bool = False,
 ) -> Cost:
-    """What the model costs in its deployed form; its latency, where ONNX can't hold the model, stays unknown."""
+    """What the model costs in its deployed form; its latency, where ONNX can't hold the model, stays unknown.
+
+    `decides`: whether anything is decided by the latency.
+    """
     measure = partial(
         measure_cost,
         lambda: deployed(build_student(spec, data)),
@@ -263,6 +272,7 @@ def measure_student(
         precision=spec.precision,
         key=content_hash([spec.identity(), len(data.info.class_names)]),
         folder=cache / "latencies",
+        decides=decides,
     )
     try:
         return measure(probe=probe, check=check)

@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_task import QUICK
-from torch import nn
 
-from autokd.cost import InputShape, OnnxProbe, Timing
 from autokd.tracking.store import Store, open_store
 
 torch.set_num_threads(1)
@@ -53,10 +51,6 @@ def store(store_directory: Path) -> Store:
 @pytest.fixture(scope="module")
 def quick_latency() -> Iterator[None]:
     """Latencies from a few calls in PyTorch instead of an export to ONNX, where they are not the point."""
-
-    def quick(_probe: OnnxProbe, model: nn.Module, shape: InputShape, *, precision: str) -> Timing:
-        return QUICK(model, shape, precision="fp32")
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(OnnxProbe, "__call__", quick)
+        patch.setattr("autokd.task.choose_probe", lambda **_: QUICK)
         yield

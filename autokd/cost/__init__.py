@@ -59,12 +59,13 @@ def measure_cost(
     probe: Probe | None = None,
     key: str | None = None,
     folder: Path | None = None,
+    decides: bool = True,
     check: bool = True,
 ) -> Cost:
     """`exact_cost`, and its latency by `probe` if there is one; `check` holds the MACs against fvcore's count.
 
     Either needs the model itself, with its memory. `build` makes the deployed form; it is called for each, and its weights do not
-    matter. `key` and `folder` as for `measure_latency`.
+    matter. `key`, `folder` and `decides` as for `measure_latency`.
     """
     count = count_on_meta(build, input_shape)
     if check:
@@ -72,7 +73,13 @@ def measure_cost(
     timing = None
     if probe:
         timing = measure_latency(
-            probe, build, input_shape, precision=precision, key=key, folder=folder
+            probe,
+            build,
+            input_shape,
+            precision=precision,
+            key=key,
+            folder=folder,
+            decides=decides,
         )
     return _to_cost(count, precision, timing)
 

@@ -147,26 +147,28 @@ def measure_latency(
     precision: str = "fp32",
     key: str | None = None,
     folder: Path | None = None,
+    decides: bool = True,
 ) -> Timing:
     """What the probe says of the model that `build` makes, in its deployed form.
 
-    With a `key` that names architecture and input it is asked once for each device, and its answer kept in `folder`; what a busy
-    machine said is asked again.
+    With a `key` that names architecture and input it is asked once for each device, and its answer kept in `folder`. What a
+    busy machine said is asked again, if anything is decided by it.
     """
     if key is None or folder is None:
         return probe(build(), input_shape, precision=precision)
     path = folder / f"{content_hash([key, input_shape, precision, probe.device])}.json"
     try:
-        return Timing(**json.loads(path.read_text(encoding="utf-8")))
+        known: Timing | None = Timing(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
-        pass  # not measured yet, or by another version
+        known = None  # not measured yet, or by another version
+    if known and not (known.contended and decides):
+        return known
     timing = probe(build(), input_shape, precision=precision)
-    if not timing.contended:
-        with storage_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(f".{os.getpid()}.part")
-            part.write_text(json.dumps(asdict(timing)), encoding="utf-8")
-            part.replace(path)
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(asdict(timing)), encoding="utf-8")
+        part.replace(path)
     return timing
 
 
