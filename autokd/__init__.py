@@ -12,6 +12,7 @@ __all__ = [
     "SearchResult",
     "__version__",
     "audit",
+    "export",
     "front",
     "load_config",
     "measure",
@@ -19,7 +20,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from autokd.api import SearchResult, front, load_config, measure, search
+    from autokd.api import SearchResult, export, front, load_config, measure, search
     from autokd.fairness.audit import Audit, audit
     from autokd.records import AuditPolicy
 

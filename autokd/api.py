@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from autokd.config import Config, load_config
 from autokd.cost import InputShape, Probe, count_as_published, measure_cost
+from autokd.engine.candidate_file import NAME as CANDIDATE_FILE
 from autokd.engine.finish import SearchResult
+from autokd.engine.place import CACHE
 from autokd.engine.search import Observe, run_search
+from autokd.exporting import Exported, export_student
 from autokd.records import Cost, StudentSpec
 from autokd.report.frame import stored_front
 from autokd.students import create_student, deployed, expand_model_names, unfused_attention
 from autokd.task import choose_device, choose_probe
+from autokd.tracking.find import fetch_trial
 from autokd.tracking.read import read_study
 from autokd.tracking.store import open_store
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SearchResult", "front", "load_config", "measure", "published_macs", "search"]
+__all__ = [
+    "SearchResult",
+    "export",
+    "front",
+    "load_config",
+    "measure",
+    "published_macs",
+    "search",
+]
 
 
 def search(
@@ -82,6 +95,45 @@ def front(
     store = open_store(tracking_uri, Path(directory).resolve(), create=False)
     stored = read_study(store, study, front_only=True)
     return stored_front(stored.trials, stored.objectives, stored.teacher)
+
+
+def export(
+    candidate: str | int,
+    output: str | Path,
+    *,
+    format_name: str = "onnx",
+    int8: bool = False,
+    normalise: bool = True,
+    tracking_uri: str | None = None,
+    directory: str | Path = ".",
+) -> Exported:
+    """A trained student as a file that ships, with its model card, in the new folder `output`; held against the student on val.
+
+    Args:
+        candidate: a trial's number in the latest study, STUDY/NUMBER, an MLflow run id, a candidate's hash, or a folder
+            that `autokd run --output` made.
+        format_name: onnx, pt2 or executorch.
+        int8: quantise it, calibrated on train images.
+        normalise: the file takes pixels of 0..255; False: images that are normalised already.
+
+    Raises:
+        AutoKDError: there is no such student, or the format can't hold it. A file that says something else than the
+            student does is written all the same: see `Exported.parity.holds`.
+    """
+    cache = Path(directory).resolve() / CACHE
+    options: dict[str, Any] = {
+        "format_name": format_name, "int8": int8, "normalise": normalise, "cache": cache,
+    }  # fmt: skip
+    if (Path(str(candidate)) / CANDIDATE_FILE).is_file():
+        folder = Path(str(candidate))
+        return export_student(folder, Path(output), source=folder.name, **options)
+    store = open_store(tracking_uri, Path(directory).resolve(), create=False)
+    with tempfile.TemporaryDirectory(prefix="autokd-export-") as place:
+        trial = fetch_trial(store, str(candidate), Path(place))
+        facts: dict[str, float | str] = {**trial.metrics, **trial.tags}
+        return export_student(
+            Path(place), Path(output), source=trial.description, facts=facts, **options
+        )
 
 
 def measure(

@@ -18,8 +18,8 @@ from autokd.config import load_config
 from autokd.data import load_data
 from autokd.engine.place import CACHE
 from autokd.errors import ConfigError, DataError, ExportError
-from autokd.export import export_student
-from autokd.export.parity import ROUNDED
+from autokd.exporting import export_student
+from autokd.exporting.parity import ROUNDED
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_latency")]
 SEARCH = """

@@ -44,7 +44,7 @@ LAYERS = (
     {"on_test"},
     {"report", "tracking"},
     {"engine"},
-    {"export"},
+    {"exporting"},
     {"api", "console"},
     {"__init__", "cli"},
 )

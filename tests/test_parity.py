@@ -2,7 +2,7 @@
 
 import torch
 
-from autokd.export.parity import EXACT, ROUNDED, compare
+from autokd.exporting.parity import EXACT, ROUNDED, compare
 
 
 def test_an_export_that_says_something_else_does_not_hold():

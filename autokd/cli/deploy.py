@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -37,34 +36,17 @@ def export(
 
     Exit status 1 if their answers differ more than the format should make them.
     """
+    from autokd.api import export as export_student
     from autokd.console.export import print_exported
-    from autokd.engine.place import CACHE
-    from autokd.export import export_student
-    from autokd.tracking.find import fetch_trial
-    from autokd.tracking.store import open_store
 
-    options = {"format_name": format_name, "int8": int8, "normalise": normalise}
-    cache = Path.cwd() / CACHE
-    if (Path(candidate) / "candidate.yaml").is_file():
-        exported = export_student(
-            Path(candidate),
-            output,
-            source=candidate,
-            cache=cache,
-            **options,  # type: ignore[arg-type]
-        )
-    else:
-        store = open_store(tracking_uri, Path.cwd(), create=False)
-        with tempfile.TemporaryDirectory(prefix="autokd-export-") as folder:
-            trial = fetch_trial(store, candidate, Path(folder))
-            exported = export_student(
-                Path(folder),
-                output,
-                source=trial.description,
-                cache=cache,
-                facts={**trial.metrics, **trial.tags},
-                **options,  # type: ignore[arg-type]
-            )
+    exported = export_student(
+        candidate,
+        output,
+        format_name=format_name,
+        int8=int8,
+        normalise=normalise,
+        tracking_uri=tracking_uri,
+    )
     print_exported(exported)
     if not exported.parity.holds:
         raise typer.Exit(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autokd.console.output import console
-from autokd.export.export import Exported
+from autokd.exporting.export import Exported
 from autokd.quantities import format_bytes
 
 

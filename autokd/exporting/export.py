@@ -10,9 +10,9 @@ from autokd.data import load_data
 from autokd.engine.candidate_file import NAME, parse_candidate_file
 from autokd.errors import ConfigError, DataError, nearest_name, storage_errors
 from autokd.evaluation import predict
-from autokd.export.card import model_card
-from autokd.export.formats import CPU, FORMATS, Leaving
-from autokd.export.parity import EXACT, ROUNDED, Parity, compare
+from autokd.exporting.card import model_card
+from autokd.exporting.formats import CPU, FORMATS, Leaving
+from autokd.exporting.parity import EXACT, ROUNDED, Parity, compare
 
 CARD = "MODEL_CARD.md"
 

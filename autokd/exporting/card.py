@@ -13,7 +13,7 @@ from autokd.quantities import format_bytes, format_cost
 from autokd.records import COSTS, DataInfo, Stage
 
 if TYPE_CHECKING:
-    from autokd.export.export import Exported
+    from autokd.exporting.export import Exported
 
 Facts = Mapping[str, float | str]  # a trial's metrics and tags in MLflow
 
