@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from autokd.config import Config, parse_config
-from autokd.errors import ConfigError
+from autokd.errors import ConfigError, DataError
 from autokd.records import Candidate, SearchInfo, TrialResult
 
 NAME = "candidate.yaml"
@@ -31,6 +31,15 @@ class CandidateFile:
     teacher_hash: str
     data_hash: str
     val_accuracy: float | None  # as it was measured then
+
+
+def refuse_other_data(recorded: CandidateFile, data_hash: str, *, source: str, so: str) -> None:
+    """Raises DataError where the data are not those that the candidate was trained on."""
+    if data_hash != recorded.data_hash:
+        raise DataError(
+            f"{source}: was trained on other data than {recorded.config.data.source} holds now "
+            f"({data_hash}, then {recorded.data_hash}); {so}"
+        )
 
 
 def write_candidate_file(result: TrialResult, info: SearchInfo) -> None:

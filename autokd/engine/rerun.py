@@ -8,9 +8,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from autokd.engine.candidate_file import NAME, CandidateFile, parse_candidate_file
+from autokd.engine.candidate_file import (
+    NAME,
+    CandidateFile,
+    parse_candidate_file,
+    refuse_other_data,
+)
 from autokd.engine.place import CACHE, make_writable
-from autokd.errors import ConfigError, DataError, storage_errors
+from autokd.errors import ConfigError, storage_errors
 from autokd.peers import all_peers
 from autokd.records import TrialResult
 from autokd.task import create_task
@@ -49,11 +54,9 @@ def rerun(
         tempfile.TemporaryDirectory(dir=cache, prefix="run-") as place,
     ):
         task = create_task(recorded.config, cache=cache, device=device, threads=recorded.threads)
-        if task.data.info.hash != recorded.data_hash:
-            raise DataError(
-                f"{source}: was trained on other data than {recorded.config.data.source} holds now "
-                f"({task.data.info.hash}, then {recorded.data_hash}); figures would not compare"
-            )
+        refuse_other_data(
+            recorded, task.data.info.hash, source=source, so="figures would not compare"
+        )
         folder = Path(place) / "trial"
         result = run_trial(
             recorded.candidate, task, number=0, seed=recorded.seed, folder=folder, peers=peers

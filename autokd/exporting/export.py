@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autokd.data import load_data
-from autokd.engine.candidate_file import NAME, parse_candidate_file
-from autokd.errors import ConfigError, DataError, nearest_name, storage_errors
+from autokd.engine.candidate_file import NAME, parse_candidate_file, refuse_other_data
+from autokd.errors import ConfigError, nearest_name, storage_errors
 from autokd.evaluation import predict
 from autokd.exporting.card import model_card
 from autokd.exporting.formats import CPU, FORMATS, Leaving
@@ -64,11 +64,9 @@ def export_student(
             f"--format {format_name} holds {', '.join(form.precisions)}, not {precision}"
         )
     data = load_data(recorded.config.data, seed=recorded.config.seed, cache=cache)
-    if data.info.hash != recorded.data_hash:
-        raise DataError(
-            f"{source}: was trained on other data than {recorded.config.data.source} holds now "
-            f"({data.info.hash}, then {recorded.data_hash}); the export can't be held against it"
-        )
+    refuse_other_data(
+        recorded, data.info.hash, source=source, so="the export can't be held against it"
+    )
     student = Leaving(
         stage=stage,
         folder=folder,

@@ -17,7 +17,7 @@ from autokd.errors import ExportError, one_line
 
 IMAGE, LOGITS = "image", "logits"
 PIXELS = "pixels"  # in place of IMAGE where the graph normalises
-_BATCH = 1 << 16  # the most images that a graph may be given at once
+MOST_IMAGES = 1 << 16  # the most images that a graph may be given at once
 
 
 def to_onnx(model: nn.Module, input_shape: tuple[int, int, int]) -> bytes:
@@ -53,7 +53,7 @@ def _export(model: nn.Module, images: torch.Tensor) -> bytes:
             dynamo=True,
             input_names=[IMAGE],
             output_names=[LOGITS],
-            dynamic_shapes=({0: torch.export.Dim("n", min=1, max=_BATCH)},),
+            dynamic_shapes=({0: torch.export.Dim("n", min=1, max=MOST_IMAGES)},),
             verbose=False,
         )
     return _lean(program.model_proto)

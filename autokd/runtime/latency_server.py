@@ -133,16 +133,24 @@ def time_graph(
 def prepare_call(graph: bytes, *, threads: int, batch: int) -> Call:
     """Loads the graph; what it returns runs it once."""
     import numpy as np
+
+    session = new_session(graph, threads=threads)
+    (entry,) = session.get_inputs()
+    images = np.random.default_rng(0).random((batch, *entry.shape[1:]), dtype=np.float32)
+    return lambda: session.run(None, {entry.name: images})
+
+
+def new_session(graph: bytes, *, threads: int, **entries: str) -> Any:
+    """An onnxruntime.InferenceSession on the CPU; `entries` are further settings of its, dots written as __."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    (entry,) = session.get_inputs()
-    images = np.random.default_rng(0).random((batch, *entry.shape[1:]), dtype=np.float32)
-    return lambda: session.run(None, {entry.name: images})
+    for name, value in entries.items():
+        options.add_session_config_entry(name.replace("__", "."), value)
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def peak_memory(graph: bytes, *, batch: int = 1) -> int | None:

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from autokd.errors import ExportError, one_line
-
-_BATCH = 1 << 16
+from autokd.runtime.graph import MOST_IMAGES
 
 
 def to_pt2(model: nn.Module, input_shape: tuple[int, int, int]) -> bytes:
     """float32 (N, *input_shape) -> logits (N, classes), any N. Raises ExportError."""
     model.eval().requires_grad_(False)
-    count = torch.export.Dim("n", min=1, max=_BATCH)
+    count = torch.export.Dim("n", min=1, max=MOST_IMAGES)
     try:
         with torch.no_grad():
             program = torch.export.export(

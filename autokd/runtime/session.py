@@ -9,20 +9,14 @@ from torch import Tensor, nn
 
 from autokd.errors import ExportError, one_line
 from autokd.runtime.graph import LOGITS
+from autokd.runtime.latency_server import new_session
 
 
 def open_session(graph: bytes, *, threads: int) -> Any:
     """An onnxruntime.InferenceSession with so many threads. They sleep between calls: spinning ones would take the CPU from
     whatever else runs."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return new_session(graph, threads=threads, session__intra_op__allow_spinning="0")
     except Exception as error:  # its own classes derive from nothing in common
         raise ExportError(f"ONNX Runtime can't load the graph: {one_line(error)}") from error
 
