@@ -22,26 +22,29 @@ NO_LOSS = "none"  # the value of distill.loss for a student that learns from lab
 
 def check_choices(config: Config, classes: int | None) -> None:
     """Raises ConfigError; `classes` are the data's, of which some losses need three, None where they are not known."""
-    check_names("students.precision", values_of(config.students.precision), PRECISIONS)
-    check_names("distill.loss", values_of(config.distill.loss), [*LOSSES, NO_LOSS])
-    check_names(
-        "distill.feature_loss", values_of(config.distill.feature_loss), [*FEATURE_LOSSES, NONE]
-    )
-    check_names("distill.balance", values_of(config.distill.balance), BALANCES)
-    check_names("distill.mitigation", values_of(config.distill.mitigation), MITIGATIONS)
+    for path, known in known_names().items():
+        section, key = path.split(".")
+        check_names(path, values_of(getattr(getattr(config, section), key)), known)
     _check_losses(config, classes)
     if {*values_of(config.distill.loss)} == {NO_LOSS} and config.distill.mitigation != NONE:
         raise ConfigError(
             f"distill.mitigation: only students with a teacher have one, and distill.loss is {NO_LOSS}; "
             f"set it to {NONE}, or add a loss"
         )
-    check_names("schedule.guidance", values_of(config.schedule.guidance), [CHAIN, DENSE])
-    check_names("train.augmentation", values_of(config.train.augmentation), [*AUGMENTATIONS])
-    check_names(
-        "train.optimizer",
-        values_of(config.train.optimizer),
-        [str(name) for name in list_optimizers()],
-    )
+
+
+def known_names() -> dict[str, Sequence[str]]:
+    """Key of a search file -> all names that may stand there, for keys that take names of parts."""
+    return {
+        "students.precision": PRECISIONS,
+        "distill.loss": [*LOSSES, NO_LOSS],
+        "distill.feature_loss": [*FEATURE_LOSSES, NONE],
+        "distill.balance": [*BALANCES],
+        "distill.mitigation": [*MITIGATIONS],
+        "schedule.guidance": [CHAIN, DENSE],
+        "train.augmentation": [*AUGMENTATIONS],
+        "train.optimizer": [str(name) for name in list_optimizers()],
+    }
 
 
 def check_names(path: str, names: Sequence[str], known: Sequence[str]) -> None:

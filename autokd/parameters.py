@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     Tag,
     WithJsonSchema,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from autokd.quantities import BYTES, COUNT, MILLISECONDS, SECONDS, parse_quantity
 
@@ -24,16 +28,22 @@ N = TypeVar("N", int, float)
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """Keys that belong together. The line under a key is its description in the JSON schema."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Range(Section, Generic[N]):
     """Every value between two bounds, both included."""
 
     low: N
+    """The least."""
     high: N
-    log: bool = False  # sample the logarithm: for values that span orders of magnitude
+    """The most."""
+    log: bool = False
+    """Sample the logarithm: for values that span orders of magnitude."""
     step: N | None = None
+    """Only every so much, from `low` on."""
 
     @model_validator(mode="after")
     def _check(self) -> Range[N]:
@@ -109,27 +119,63 @@ def values_of(parameter: Any) -> tuple[Any, ...]:
     return parameter if isinstance(parameter, tuple) else (parameter,)
 
 
-def within(low: float, high: float = float("inf"), *, above: bool = False) -> AfterValidator:
+@dataclass(frozen=True)
+class Limits:
     """Every value that a parameter can take lies in [low, high], or in (low, high] with `above`."""
 
-    def check(parameter: Any) -> Any:
+    low: float
+    high: float
+    above: bool
+
+    def check(self, parameter: Any) -> Any:
         for value in values_of(parameter):
-            if not (low <= value <= high) or (above and value == low):
-                allowed = f"> {low:g}" if above else f">= {low:g}"
-                limit = f" and <= {high:g}" if high < float("inf") else ""
+            if not (self.low <= value <= self.high) or (self.above and value == self.low):
+                allowed = f"> {self.low:g}" if self.above else f">= {self.low:g}"
+                limit = f" and <= {self.high:g}" if self.high < float("inf") else ""
                 raise ValueError(f"must be {allowed}{limit}, got {value:g}")
         return parameter
 
-    return AfterValidator(check)
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Of the single value and of each in a list; JSON has no way to say it of a range's ends."""
+        found = handler(schema)
+        limits = {"exclusiveMinimum" if self.above else "minimum": self.low}
+        if self.high < float("inf"):
+            limits["maximum"] = self.high
+        for way in found["oneOf"]:
+            way.get("items", way).update({} if "$ref" in way else limits)
+        return found
 
 
-_quantity_schema = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})
-Count = Annotated[float, BeforeValidator(lambda v: parse_quantity(v, COUNT)), _quantity_schema]
-Milliseconds = Annotated[
-    float, BeforeValidator(lambda v: parse_quantity(v, MILLISECONDS)), _quantity_schema
+def within(low: float, high: float = float("inf"), *, above: bool = False) -> Limits:
+    return Limits(low, high, above)
+
+
+def _written(*examples: str) -> WithJsonSchema:
+    """A number, or one with a unit as people write it."""
+    return WithJsonSchema(
+        {"anyOf": [{"type": "number"}, {"type": "string"}], "examples": [*examples]}
+    )
+
+
+Count = Annotated[
+    float, BeforeValidator(lambda v: parse_quantity(v, COUNT)), _written("300M", "200k")
 ]
-Bytes = Annotated[float, BeforeValidator(lambda v: parse_quantity(v, BYTES)), _quantity_schema]
-Seconds = Annotated[float, BeforeValidator(lambda v: parse_quantity(v, SECONDS)), _quantity_schema]
+Milliseconds = Annotated[
+    float, BeforeValidator(lambda v: parse_quantity(v, MILLISECONDS)), _written("20ms", "0.5s")
+]
+Bytes = Annotated[
+    float, BeforeValidator(lambda v: parse_quantity(v, BYTES)), _written("10MB", "256kB")
+]
+Seconds = Annotated[
+    float, BeforeValidator(lambda v: parse_quantity(v, SECONDS)), _written("90s", "15m", "2h")
+]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 

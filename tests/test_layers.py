@@ -17,6 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     {"records", "errors", "targets", "quantities", "stopwatch", "insight"},
     {"parameters", "fairness", "peers", "runtime"},
+    {"sections"},
     {"config"},
     {
         "shared",
@@ -61,7 +62,7 @@ DOORS = {
     "typer": {"cli"},
     "rich": {"cli", "console"},
     "torchvision": {"data"},
-    "pydantic": {"config", "parameters"},
+    "pydantic": {"config", "sections", "parameters"},
     "sklearn": {"data", "engine"},
     "matplotlib": {"fairness"},
     "jinja2": {"fairness"},

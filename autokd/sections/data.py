@@ -1,0 +1,72 @@
+"""`data`: a labelled image set, and a table about its images."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from autokd.parameters import Fraction, Positive, Section
+
+
+class MetadataConfig(Section):
+    """A table about the images, one row an image: who is on them, which camera made them."""
+
+    path: Path | None = None
+    """A CSV file; without it, columns that the set brings itself."""
+    key: str = "index"
+    """The column that names an image: its file name, or its number from 0."""
+    groups: tuple[str, ...] = ()
+    """Columns that audits compare."""
+    cluster: str | None = None
+    """The column of what must not be split up: patient, writer, speaker."""
+    bands: dict[str, Annotated[tuple[float, ...], Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
+    """Where group columns of numbers are cut: `age: [18, 40, 65]`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> MetadataConfig:
+        for name, edges in self.bands.items():
+            if name not in self.groups:
+                raise ValueError(f"bands.{name} is no group; add '{name}' to groups")
+            if name == self.cluster:
+                raise ValueError(f"bands.{name} is the cluster, which must stay as it is")
+            if not all(low < high for low, high in pairwise([-math.inf, *edges, math.inf])):
+                shown = ", ".join(f"{edge:g}" for edge in edges)
+                raise ValueError(f"bands.{name} must be rising numbers, got [{shown}]")
+        return self
+
+
+class DataConfig(Section):
+    """A labelled image set. Val and test are cut from train where the set does not bring them."""
+
+    source: Annotated[str, Field(min_length=1)]
+    """Where the images come from."""
+    root: Path | None = None
+    """Where the files are, or may be downloaded to."""
+    name: str | None = None
+    """Name of a Hugging Face data set (`source: hf`)."""
+    image_size: Positive | None = None
+    """Pixels that images are loaded at; by default as they are stored."""
+    channels: Literal[1, 3] | None = None
+    """Grey or colour; by default as they are stored."""
+    val_fraction: Fraction = 0.15
+    """Share of train that becomes val where the set has none."""
+    test_fraction: Fraction = 0.15
+    """Share that becomes test where the set has none."""
+    limit: Positive | None = None
+    """At most so many training images (val included), drawn by class."""
+    flip: bool = True
+    """Whether a mirrored image keeps its label; `false` for digits and text."""
+    views: Positive = 4
+    """Augmented versions of each image, drawn once and used by all trials."""
+    unlabelled: Path | None = None
+    """Further images without labels, a folder or an `.npz` file: students learn what teachers say about them."""
+    loader_processes: Annotated[int, Field(ge=0)] = 2
+    """Processes that read images, for sets too large for memory."""
+    metadata: MetadataConfig | None = None
+    """The table about the images."""
