@@ -14,13 +14,26 @@ __all__ = [
     "audit",
     "export",
     "front",
+    "load_audit",
     "load_config",
+    "load_insight",
     "measure",
     "search",
+    "trials",
 ]
 
 if TYPE_CHECKING:
-    from autokd.api import SearchResult, export, front, load_config, measure, search
+    from autokd.api import (
+        SearchResult,
+        export,
+        front,
+        load_audit,
+        load_config,
+        load_insight,
+        measure,
+        search,
+        trials,
+    )
     from autokd.fairness.audit import Audit, audit
     from autokd.records import AuditPolicy
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,15 +15,19 @@ from torch import nn
 from autokd.config import Config, load_config
 from autokd.cost import InputShape, Probe, count_as_published, measure_cost
 from autokd.engine.candidate_file import NAME as CANDIDATE_FILE
+from autokd.engine.database import ledger_url
 from autokd.engine.finish import SearchResult
+from autokd.engine.insight import load_insight as read_insight
 from autokd.engine.place import CACHE
 from autokd.engine.search import Observe, run_search
 from autokd.exporting import Exported, export_student
+from autokd.fairness.audit import Audit
+from autokd.insight import Insight
 from autokd.records import Cost, StudentSpec
 from autokd.report.frame import stored_front
 from autokd.students import create_student, deployed, expand_model_names, unfused_attention
 from autokd.task import choose_device, choose_probe
-from autokd.tracking.find import fetch_trial
+from autokd.tracking.find import fetch_trial, find_audit
 from autokd.tracking.read import read_study
 from autokd.tracking.store import open_store
 
@@ -33,10 +38,13 @@ __all__ = [
     "SearchResult",
     "export",
     "front",
+    "load_audit",
     "load_config",
+    "load_insight",
     "measure",
     "published_macs",
     "search",
+    "trials",
 ]
 
 
@@ -95,6 +103,45 @@ def front(
     store = open_store(tracking_uri, Path(directory).resolve(), create=False)
     stored = read_study(store, study, front_only=True)
     return stored_front(stored.trials, stored.objectives, stored.teacher)
+
+
+def trials(
+    study: str | None = None, *, tracking_uri: str | None = None, directory: str | Path = "."
+) -> pd.DataFrame:
+    """All trials of a study (None: the latest), read from the store: one row a trial, in the order they were proposed.
+
+    `state` says what became of it: complete, stopped, rejected or failed; `control` why it was put in by hand. Columns:
+    autokd.tracking.read.COLUMNS.
+    """
+    store = open_store(tracking_uri, Path(directory).resolve(), create=False)
+    return read_study(store, study).trials
+
+
+def load_insight(
+    study: str | None = None, *, ledger: str | None = None, directory: str | Path = "."
+) -> Insight:
+    """What a search tells beside its front: which parameters matter, how the front grew, what was rejected and why.
+
+    Read from the search's own records, a file in `directory` or the database at the URL `ledger`; it may still run.
+    """
+    return read_insight(ledger_url(ledger, Path(directory).resolve() / CACHE), study)
+
+
+def load_audit(
+    candidate: str | int,
+    *,
+    split: str = "val",
+    tracking_uri: str | None = None,
+    directory: str | Path = ".",
+) -> Audit:
+    """The fairness audit of a student that was trained to its end, read from the store.
+
+    Args:
+        candidate: a trial's number in the latest study, STUDY/NUMBER, an MLflow run id or a candidate's hash.
+        split: val, or test for members of a finished search's front.
+    """
+    store = open_store(tracking_uri, Path(directory).resolve(), create=False)
+    return Audit(json.loads(find_audit(store, str(candidate), split)))
 
 
 def export(

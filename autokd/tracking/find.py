@@ -9,15 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autokd.errors import TrackingError
+from autokd.tracking.front_run import TEST_AUDIT
 from autokd.tracking.read import find_parent, read_text
 from autokd.tracking.store import Store, one_line_errors, tag_is
-from autokd.tracking.trial_run import FILES
+from autokd.tracking.trial_run import AUDIT, FILES
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 WEIGHTS, INT8_GRAPH, _, CANDIDATE_FILE = FILES
 SHORTEST = 6  # hex digits of a run id or hash
+AUDIT_FILE = "audit.json"
+AUDITS = {
+    "val": AUDIT,
+    "test": TEST_AUDIT,
+}  # folders of a trial's run, by the split that was audited
 FORMS = "give a trial's number, STUDY/NUMBER, or 6 digits or more of an MLflow run id or a candidate's hash"
 _TRIAL = tag_is("autokd.kind", "trial")
 
@@ -28,6 +34,23 @@ def find_candidate(store: Store, reference: str) -> tuple[str, str]:
         run = _find_run(store, reference)
         _check_files(store, run, CANDIDATE_FILE, so="it can't be run again from here")
         return read_text(store, run.info.run_id, CANDIDATE_FILE), _describe(run)
+
+
+def find_audit(store: Store, reference: str, split: str) -> str:
+    """The text of the audit.json that a trial has on val or on test."""
+    if split not in AUDITS:
+        raise TrackingError(f"split is '{split}'; known: {', '.join(AUDITS)}")
+    with one_line_errors(store):
+        run = _find_run(store, reference)
+        path = f"{AUDITS[split]}/{AUDIT_FILE}"
+        if path not in {
+            f.path for f in store.client.list_artifacts(run.info.run_id, AUDITS[split])
+        }:
+            raise TrackingError(
+                f"{_describe(run)} has no audit on {split}; students that were trained to their end have one on val, "
+                "members of a finished search's front on test too"
+            )
+        return read_text(store, run.info.run_id, path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FRONT_COLOUR = "#d62728"
 OTHER_COLOUR = "#b5b5b5"
 RANK_TAG = "autokd.pareto_rank"
+TEST_AUDIT = "test_audit"  # the folder of the audit on test, in the run of a member
 TEST_AUDIT_TAG = "autokd.test_audit"
 
 
@@ -43,7 +44,7 @@ def mark_front(store: Store, front: Sequence[FrontMember], written: Mapping[int,
                 metrics |= trial_run.again_metrics(member.again)
                 tags[TEST_AUDIT_TAG] = verdict.audit.status
                 if TEST_AUDIT_TAG not in run.data.tags and Path(verdict.report).is_dir():
-                    store.client.log_artifacts(run.info.run_id, verdict.report, "test_audit")
+                    store.client.log_artifacts(run.info.run_id, verdict.report, TEST_AUDIT)
         elif RANK_TAG in run.data.tags:
             store.client.delete_tag(run.info.run_id, RANK_TAG)
         if metrics or tags.items() - run.data.tags.items():
