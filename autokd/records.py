@@ -298,6 +298,15 @@ STATES = ("complete", "rejected", "stopped", "failed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AssistantInfo:
+    """What stood between the teacher and a student. Trained once for all trials that share it."""
+
+    student: str  # as StudentSpec.describe says it
+    cost: Cost  # without latency: it is never deployed
+    val_accuracy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
     """What became of one candidate."""
 
@@ -313,12 +322,18 @@ class TrialResult:
     )  # accuracy, loss; of the epoch best on val
     history: tuple[Epoch, ...] = ()
     audit: AuditFigures | None = None  # on val, against the teacher; None: not trained to the end
+    assistants: tuple[AssistantInfo, ...] = ()  # of a trial that was trained to its end
     control: str | None = None  # why it was put in by hand: "no distillation, small student"
     reason: str | None = None  # why it was rejected, stopped or failed; one line
     seconds: float = 0.0
     spent: Mapping[str, float] = field(default_factory=dict)  # of these, by activity
     threads: int = 1  # CPU threads it was trained with; sums in floating point depend on it
     folder: str | None = None  # where weights, candidate.yaml and the audit's report are
+
+    @property
+    def name(self) -> str:
+        """Of its run."""
+        return f"trial-{self.number:04d}"
 
     @property
     def feasible(self) -> bool:
@@ -349,6 +364,10 @@ class TrialResult:
             "cost": None if record["cost"] is None else Cost(**record["cost"]),
             "history": tuple(Epoch(**epoch) for epoch in record["history"]),
             "audit": AuditFigures(**audit) if (audit := record.get("audit")) else None,
+            "assistants": tuple(
+                AssistantInfo(**each | {"cost": Cost(**each["cost"])})
+                for each in record.get("assistants", ())
+            ),
         }
         return cls(**fields)
 
@@ -393,6 +412,21 @@ class SearchInfo:
     data: DataInfo
     teacher: TeacherInfo
 
+    def to_dict(self) -> dict[str, Any]:
+        record: dict[str, Any] = _plain(asdict(self))
+        return record
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> SearchInfo:
+        data, teacher = record["data"], record["teacher"]
+        fields = dict(record) | {
+            "objectives": tuple(record["objectives"]),
+            "budget": Budget(**record["budget"]),
+            "data": DataInfo(**data | {"class_names": tuple(data["class_names"])}),
+            "teacher": TeacherInfo(**teacher | {"cost": Cost(**teacher["cost"])}),
+        }
+        return cls(**fields)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
@@ -432,6 +466,24 @@ class FrontMember:
     rank: int  # counted from 1, most accurate on val first
     verdict: Verdict | None  # None: not tested, as the search is to go on
     again: Remeasured | None = None  # None: not trained from further seeds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where a search is to be found in MLflow, each behind its address and a slash."""
+
+    view: str  # the chart page of its complete trials
+    run: str  # its own page
+    report: str  # the folder of its report's files, to be followed by a name
+    trials: Mapping[int, str]  # the runs of its trials, by number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a finished search tells people."""
+
+    note: str  # Markdown: the description of its own run
+    files: Mapping[str, str]  # name -> text
 
 
 def content_hash(record: Any) -> str:

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from autokd.peers import ALONE, Peers
 from autokd.quantities import format_cost
 from autokd.records import (
     TEACHER,
+    AssistantInfo,
     Budget,
     Candidate,
     Cost,
@@ -163,6 +165,7 @@ def _train_and_evaluate(
         val=asdict(score(logits, task.data.val.labels)),
         audit=audit.figures(),
         excess=task.excess(cost, audit.figures()),
+        assistants=() if paused else _describe_assistants(measured.candidate, teachers, task),
     )
 
 
@@ -299,6 +302,21 @@ def _find_or_train_assistant(stage: Stage, teachers: dict[str, Teacher], task: T
         cache=task.cache,
         shared=task.shared,
     )
+
+
+def _describe_assistants(
+    candidate: Candidate, teachers: Mapping[str, Teacher], task: Task
+) -> tuple[AssistantInfo, ...]:
+    """The audit has asked them about val already."""
+    found = []
+    for stage in candidate.assistants:
+        teacher, spec = teachers[stage.name], stage.student
+        cost = task.remember(
+            f"cost of {teacher.hash}", partial(task.measure_cost, spec, latency=False)
+        )
+        accuracy = score(task.answers(teacher, "val"), task.data.val.labels).accuracy
+        found.append(AssistantInfo(student=spec.describe(), cost=cost, val_accuracy=accuracy))
+    return tuple(found)
 
 
 def _logits(stage: Stage, teachers: dict[str, Teacher], task: Task) -> list[TeacherLogits]:

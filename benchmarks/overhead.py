@@ -83,7 +83,7 @@ def _insert_run(
     *,
     on_front: bool,
 ) -> None:
-    run, name, now = uuid4().hex, trial_run.run_name(result), row["start_time"]
+    run, name, now = uuid4().hex, result.name, row["start_time"]
     own = row | {
         "run_uuid": run,
         "name": name,

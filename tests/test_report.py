@@ -18,7 +18,7 @@ from engine_records import (
 )
 
 from autokd.engine.progress import find_front
-from autokd.records import REMEASURED, Budget, Cost, Remeasured
+from autokd.records import REMEASURED, AssistantInfo, Budget, Cost, Remeasured
 from autokd.report.change import worst_change_html
 from autokd.report.frame import COLUMNS, front_frame, front_page, stored_front
 from autokd.report.plot import pareto_html
@@ -49,9 +49,13 @@ RESULTS = (
         2, width=8, accuracy=0.45, cost=costing(100_000), control="no distillation, small student"
     ),
     result_of(3, width=8, accuracy=0.44, cost=costing(100_000), control="plain KD, small student"),
-    result_of(4, width=16, accuracy=0.63, cost=costing(500_000)),
+    result_of(
+        4, width=16, accuracy=0.63, cost=costing(500_000),
+        assistants=(AssistantInfo(student="resnet", cost=costing(700_000), val_accuracy=0.8),),
+    ),
     result_of(5, width=96, state="rejected", cost=costing(9_000_000), val={}, reason="over budget"),
     result_of(6, width=24, state="failed", cost=None, val={}, reason="student, epoch 1: the loss"),
+    result_of(7, width=24, accuracy=0.2, state="stopped", cost=costing(900_000)),
 )  # fmt: skip
 FRONT = find_front(RESULTS, OBJECTIVES)
 MEMBERS = (make_member(1),)
@@ -124,7 +128,10 @@ def test_the_table_from_a_store_is_the_table_of_the_search():
 
 def picture(budget: Budget | None = None) -> tuple[str, list]:
     """The page, and the data that it draws."""
-    html = pareto_html(RESULTS, FRONT, TEACHER, budget or Budget(macs=3e6), title="glasses-1a2b")
+    html = pareto_html(
+        RESULTS, FRONT, TEACHER, budget or Budget(macs=3e6),
+        title="glasses-1a2b", pages={1: "http://127.0.0.1:5000/#/runs/one"},
+    )  # fmt: skip
     data = re.search(r'Plotly\.newPlot\(\s*"[^"]+",\s*(\[.*?\]),\s*\{"template"', html, re.DOTALL)
     assert data is not None
     return html, json.loads(data[1])
@@ -139,14 +146,40 @@ def test_the_picture_is_one_page_that_loads_nothing():
 def test_the_picture_shows_front_controls_dominated_teacher_and_budget():
     _, traces = picture()
     shown = {trace["name"]: trace for trace in traces if trace["visible"]}
-    assert shown.keys() == {
-        "Pareto front", "no distillation", "dominated", "teacher (resnet)", "budget",
+    drawn = {name for name, trace in shown.items() if trace.get("x")}
+    assert drawn == {
+        "rejected (1)", "stopped early (1)", "dominated (1)", "assistant (1)", "no distillation (2)",
+        "Pareto front (3)", "teacher", "budget, 3.00M",
     }  # fmt: skip
-    assert len(shown["Pareto front"]["text"]) == 3
-    assert "trial 1</b>: resnet" in " ".join(shown["Pareto front"]["text"])
-    assert "plain KD, large student" in " ".join(shown["Pareto front"]["text"])
-    assert len(shown["no distillation"]["text"]) == 2
-    assert len(shown["dominated"]["text"]) == 1
+    assert "trial 1: resnet" in " ".join(shown["Pareto front (3)"]["text"])
+
+
+def test_what_was_never_trained_lies_along_the_lower_edge():
+    html, traces = picture()
+    (rejected,) = (t for t in traces if t["visible"] and t["name"] == "rejected (1)")
+    accuracies = [result.val["accuracy"] for result in RESULTS if result.state == "complete"]
+    assert rejected["y"][0] < min(accuracies)
+    assert f'"range":[{rejected["y"][0]},' in html
+    assert "not trained" in rejected["text"][0]
+
+
+def test_a_click_on_a_point_finds_its_card_and_its_run():
+    html, traces = picture()
+    cards = json.JSONDecoder().raw_decode(html, html.index("cards = {") + len("cards = "))[0]
+    for trace in traces[:8]:
+        assert len(cards[trace["meta"]]) == len(trace["x"])
+        for text, card in zip(trace["text"], cards[trace["meta"]], strict=True):
+            what = text.split("<b>")[1].split("</b>")[0]
+            assert card["title"].split(": ", 1)[1] == what.split(": ", 1)[1]
+    (best,) = (c for c in cards["Pareto front"] if c["title"].startswith("trial 1,"))
+    assert best["page"] == "http://127.0.0.1:5000/#/runs/one"
+    assert "control: plain KD, large student" in best["lines"]
+
+
+def test_what_a_name_holds_does_not_end_the_script():
+    evil = replace(RESULTS[1], reason="</script><b>")
+    html = pareto_html([evil], [evil], TEACHER, Budget(), title="t", pages={})
+    assert "</script><b>" not in html
 
 
 def test_the_picture_can_be_switched_to_every_cost_that_was_measured():
@@ -159,13 +192,13 @@ def test_the_picture_can_be_switched_to_every_cost_that_was_measured():
 def test_a_cost_without_a_limit_has_no_budget_line():
     _, traces = picture(Budget(params=1e6))
     names = [trace["name"] for trace in traces]
-    assert names.count("budget") == 1
+    assert sum(name.startswith("budget") for name in names) == 1
     assert names.count("no budget for this cost") == 3
 
 
 def test_the_summary_counts_compares_both_ends_and_says_what_distillation_gained():
     assert summarise(RESULTS, FRONT, TEACHER) == (
-        "5 students trained to their end (1 rejected untrained, 1 failed); 3 within budget and beaten by no other. "
+        "5 students trained to their end (1 stopped early, 1 rejected untrained, 1 failed); 3 within budget and beaten by no other. "
         "The most accurate keeps 83.3% of the teacher's val accuracy at 20.0% of its MACs (2.00M). "
         "The smallest keeps 50.0% of the teacher's val accuracy at 1.0% of its MACs (100k). "
         "Plain distillation changed the control students by +3.0 points for the large one and "
@@ -175,7 +208,7 @@ def test_the_summary_counts_compares_both_ends_and_says_what_distillation_gained
 
 def test_a_search_without_a_front_says_so():
     assert summarise(RESULTS[5:], (), TEACHER) == (
-        "0 students trained to their end (1 rejected untrained, 1 failed); none finished, so there is no front yet."
+        "0 students trained to their end (1 stopped early, 1 rejected untrained, 1 failed); none finished, so there is no front yet."
     )
 
 

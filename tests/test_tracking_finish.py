@@ -12,7 +12,15 @@ import pandas as pd
 import pytest
 from engine_records import make_audit, make_member
 from test_tracking_write import FlakyClient
-from tracking_records import begin, finish, make_info, make_result, trial_runs
+from tracking_records import (
+    GROWTH,
+    begin,
+    finish,
+    make_info,
+    make_report,
+    make_result,
+    trial_runs,
+)
 
 from autokd.errors import TrackingError
 from autokd.records import Remeasured
@@ -20,7 +28,8 @@ from autokd.tracking.front_run import FRONT_COLOUR, OTHER_COLOUR
 from autokd.tracking.read import read_study, read_text
 from autokd.tracking.store import open_store
 from autokd.tracking.study_run import make_links
-from autokd.tracking.view import MOST_VIEWS, TAG_PREFIX, save_view, varying_params, view_key
+from autokd.tracking.view import MOST_VIEWS, TAG_PREFIX, save_view, view_key
+from autokd.variation import varying_params
 
 
 def _study(store):
@@ -36,9 +45,9 @@ def test_finishing_writes_trials_that_are_missing_and_marks_the_front(store):
         for n, tags in ((n, run.data.tags) for n, run in runs.items())
     }
     assert marks == {
-        0: ("true", "2", FRONT_COLOUR),
+        0: ("true", "02", FRONT_COLOUR),
         1: ("false", None, OTHER_COLOUR),
-        2: ("true", "1", FRONT_COLOUR),
+        2: ("true", "01", FRONT_COLOUR),
     }
     assert {n for n, run in runs.items() if "test/accuracy" in run.data.metrics} == {0, 2}
 
@@ -51,7 +60,7 @@ def test_a_members_audit_on_test_is_in_its_run_and_in_the_table_read_back(store,
     trial = make_result(0, audit=make_audit())
     member = make_member(0, report=report, status="fail", worst_change=-0.2, undecided=3)
     tracker.finish(
-        [member], [trial], hypervolume=0.1, stopped="", summary="", pages={}, frame=pd.DataFrame()
+        [member], [trial], growth=GROWTH, stopped="", report=make_report, frame=pd.DataFrame()
     )
     run = trial_runs(store)[0]
     assert run.data.tags["autokd.test_audit"] == "fail"
@@ -82,15 +91,15 @@ def test_finishing_twice_adds_no_points(store):
     finish(begin(store), trials, [2, 0])
     finish(begin(store), trials, [2, 0])
     study = _study(store)
-    for key in ("hypervolume", "front/size"):
-        assert len(store.client.get_metric_history(study.info.run_id, key)) == 1
+    for key, points in {"hypervolume": len(GROWTH), "front/size": 1}.items():
+        assert len(store.client.get_metric_history(study.info.run_id, key)) == points
     history = store.client.get_metric_history(study.info.run_id, "front/macs")
     assert [(m.step, m.value) for m in history] == [(1, 3e6), (2, 1e6)]
     trial = trial_runs(store)[2].info.run_id
     assert len(store.client.get_metric_history(trial, "test/accuracy")) == 1
 
 
-def test_the_report_links_every_member_of_the_front_to_its_run(store):
+def test_the_report_is_told_where_every_run_is(store):
     tracker = begin(store)
     finish(tracker, [make_result(n) for n in range(3)], [2, 0])
     study = _study(store)
@@ -98,31 +107,51 @@ def test_the_report_links_every_member_of_the_front_to_its_run(store):
     report = read_text(store, study.info.run_id, "report/report.md")
     for number in (0, 2):
         run = trial_runs(store)[number].info
-        assert f"[trial-000{number}](#/experiments/{run.experiment_id}/runs/{run.run_id}" in report
-    assert "82.00%" in report
-    assert "75.00%" in report
+        assert f"{number}: #/experiments/{run.experiment_id}/runs/{run.run_id}" in report
     assert read_text(store, study.info.run_id, "report/front.csv").split() == ["trial", "2", "0"]
     front = json.loads(read_text(store, study.info.run_id, "report/front.json"))
     assert front == {"columns": ["trial"], "data": [[2], [0]]}
     note = study.data.tags["mlflow.note.content"]
-    assert note.startswith("2 students.")
     assert tracker.links().view in note
+    assert f"/runs/{study.info.run_id}/artifacts/report/report.md" in note
 
 
-def test_the_report_and_the_runs_have_figures_of_further_seeds_where_there_are_some(store):
+def test_the_hypervolume_is_a_curve_over_trials_that_a_longer_search_goes_on_with(store):
+    trials = [make_result(n) for n in range(3)]
+    finish(begin(store), trials, [2, 0])
+    longer = (*GROWTH[:-1], *(replace(GROWTH[-1], trials=n, hypervolume=n / 10) for n in (4, 8)))
+    begin(store).finish(
+        [], trials, growth=longer, stopped="", report=make_report, frame=pd.DataFrame()
+    )
+    run_id = _study(store).info.run_id
+    history = store.client.get_metric_history(run_id, "hypervolume")
+    assert [(m.step, m.value) for m in sorted(history, key=lambda m: m.step)] == [
+        (0, 0.0), (2, 0.6), (3, 0.7), (4, 0.4), (8, 0.8),
+    ]  # fmt: skip
+    assert read_study(store, None).hypervolume == 0.8
+
+
+def test_the_teacher_has_a_run_that_is_written_once(store):
+    begin(store)
+    begin(store)
+    (run,) = store.runs(store.experiment_ids(), "tags.\"autokd.kind\" = 'teacher'")
+    assert (run.info.run_name, run.info.status) == ("teacher: resnet18", "FINISHED")
+    assert run.data.metrics["val/accuracy"] == 0.98
+    assert run.data.metrics["cost/macs"] == 557_000_000
+    assert run.data.tags["mlflow.parentRunId"] == _study(store).info.run_id
+    assert len(store.client.get_metric_history(run.info.run_id, "cost/macs")) == 1
+    assert [d.dataset.name for d in run.inputs.dataset_inputs] == ["digits"]
+
+
+def test_runs_have_figures_of_further_seeds_where_there_are_some(store):
     again = Remeasured(
         seeds=3, val_mean=0.81, val_std=0.012, test_mean=0.79, test_std=None, shrink=0.01
     )
     trials = [make_result(n) for n in range(2)]
     members = [replace(make_member(0), again=again), make_member(1, rank=2)]
     begin(store).finish(
-        members, trials, hypervolume=0.5, stopped="2 trials", summary="", pages={}, frame=pd.DataFrame(),
+        members, trials, growth=GROWTH, stopped="2 trials", report=make_report, frame=pd.DataFrame(),
     )  # fmt: skip
-    report = read_text(store, _study(store).info.run_id, "report/report.md")
-    assert "| val, further seeds | test, further seeds |" in report
-    assert "| 81.00% ± 1.20% | 79.00% |" in report
-    assert "| – | – |" in report
-    assert "Further seeds: mean" in report
     metrics = trial_runs(store)[0].data.metrics
     assert (metrics["again/seeds"], metrics["again/val_mean"], metrics["again/shrink"]) == (
         3, 0.81, 0.01,
@@ -162,8 +191,8 @@ def test_the_saved_view_decodes_and_is_small_enough_to_be_kept(store):
 
 def test_axes_are_parameters_that_all_complete_trials_have_and_that_differ():
     trials = [make_result(n) for n in range(3)]
-    assert varying_params(trials) == ["student.student.arguments.width"]
-    assert varying_params([make_result(0, state="rejected")]) == []
+    assert varying_params(trials, most=5) == ["student.student.arguments.width"]
+    assert varying_params([make_result(0, state="rejected")], most=5) == []
 
 
 def test_old_views_make_room_and_those_of_people_stay(store):

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from engine_records import make_member
 
+from autokd.insight import Growth
 from autokd.records import (
     TEACHER,
     Budget,
@@ -15,6 +16,8 @@ from autokd.records import (
     Cost,
     DataInfo,
     Epoch,
+    Places,
+    Report,
     SearchInfo,
     Stage,
     StudentSpec,
@@ -26,6 +29,20 @@ from autokd.tracking.store import Store
 from autokd.tracking.write import Tracker
 
 BUDGET = Budget(macs=20e6, size_bytes=1e6)
+
+
+GROWTH = (
+    Growth(clock=0.0, epochs=0, trials=0, hypervolume=0.0),
+    Growth(clock=9.0, epochs=3, trials=2, hypervolume=0.6),
+    Growth(clock=12.0, epochs=5, trials=3, hypervolume=0.7),
+)
+
+
+def make_report(places: Places) -> Report:
+    """Says where everything is."""
+    pages = " ".join(f"{number}: {page}" for number, page in sorted(places.trials.items()))
+    files = {"report.md": f"# Front\n{pages}", "pareto.html": "<p>front</p>"}
+    return Report(note=f"{places.view} {places.report.format('report.md')}", files=files)
 
 
 def make_info(study: str = "digits", **changes: Any) -> SearchInfo:
@@ -142,10 +159,9 @@ def finish(tracker: Tracker, trials: list[TrialResult], front: list[int]) -> Non
     tracker.finish(
         members,
         trials,
-        hypervolume=0.7,
+        growth=GROWTH,
         stopped="5 trials",
-        summary=f"{len(front)} students.",
-        pages={"pareto.html": "<p>front</p>", "fairness.html": "<p>worst</p>"},
+        report=make_report,
         frame=pd.DataFrame({"trial": front}),
     )
 

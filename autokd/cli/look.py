@@ -76,6 +76,24 @@ def insight(
         _write(html, insight_html(found))
 
 
+def sync(
+    study: Annotated[str | None, typer.Argument(help="Its name; default: the latest.")] = None,
+    tracking_uri: TrackingUri = None,
+    ledger: LedgerUrl = None,
+) -> None:
+    """Write what MLflow lacks of a search, from the search's own records: after a server was away, or into another store.
+
+    Nothing is written twice, and no data and no teacher are needed.
+    """
+    from autokd.console.front import print_synced
+    from autokd.engine.sync import sync_search
+
+    print_synced(
+        sync_search(study, directory=Path.cwd(), tracking_uri=tracking_uri, ledger=ledger),
+        tracking_uri,
+    )
+
+
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
     tracking_uri: TrackingUri = None,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from autokd.engine.finish import SearchResult
+    from autokd.engine.sync import Synced
     from autokd.tracking.read import StoredStudy
 
 
@@ -32,14 +33,28 @@ def print_result(result: SearchResult, tracking_uri: str | None) -> None:
     out.print(f"Stopped: {result.stopped_because}. Study: {result.study}")
     if result.pending:
         out.print(
-            f"MLflow was away: {result.pending} trials are not there yet; run the command again."
+            f"MLflow was away: {result.pending} trials and the front are not there yet, and nothing is lost. When it is "
+            f"back: autokd sync {result.study}"
+            + (f" --tracking-uri {tracking_uri}" if tracking_uri else "")
         )
     elif result.interrupted:
         out.print("The front so far is also shown by: autokd front")
-    elif tracking_uri and tracking_uri.startswith("http"):
-        out.print(f"See it at: {tracking_uri.rstrip('/')}/{result.links['view']}")
     else:
-        out.print(f"See it with: autokd ui, then http://127.0.0.1:5000/{result.links['view']}")
+        out.print(_see(tracking_uri, result.links["view"]))
+
+
+def print_synced(synced: Synced, tracking_uri: str | None) -> None:
+    """What the store has after `autokd sync`."""
+    out = Console(soft_wrap=True, highlight=False)
+    front = "the search has not ended" if synced.front is None else f"front of {synced.front}"
+    out.print(f"{synced.study}: {synced.trials} trials and {front} are in {synced.address}")
+    out.print(_see(tracking_uri, synced.view))
+
+
+def _see(tracking_uri: str | None, view: str) -> str:
+    if tracking_uri and tracking_uri.startswith("http"):
+        return f"See it at: {tracking_uri.rstrip('/')}/{view}"
+    return f"See it with: autokd ui, then http://127.0.0.1:5000/{view}"
 
 
 def print_front(frame: pd.DataFrame, teacher: TeacherInfo, results: Sequence[TrialResult]) -> None:

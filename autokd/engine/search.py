@@ -34,6 +34,7 @@ from autokd.engine.scale import Scale
 from autokd.engine.status import Board
 from autokd.engine.strategies import make_strategy
 from autokd.engine.survey import Survey, survey_file, try_pretrained
+from autokd.engine.sync import BEGUN, INFO
 from autokd.engine.versions import git_commit, versions
 from autokd.errors import AuditError, ConfigError, storage_errors
 from autokd.kept import evict
@@ -99,15 +100,14 @@ def run_search(
         )
         info = replace(info, teacher=scale.teacher)
         book.note_once("identity", identity)
+        begun: dict[str, Any] = {
+            "versions": versions(), "git_commit": git_commit(directory), "command": command,
+        }  # fmt: skip
+        for name, value in {INFO: info.to_dict(), BEGUN: begun}.items():
+            if book.notes.get(name) != value:
+                book.note(name, value)
         tracker = Tracker(store)
-        run_id = tracker.begin(
-            info,
-            versions=versions(),
-            git_commit=git_commit(directory),
-            command=command,
-            teacher_audit=teacher_report,
-            begun=len(book.entries),
-        )
+        run_id = tracker.begin(info, **begun, teacher_audit=teacher_report, begun=len(book.entries))
         board = Board(book)
 
         def show(progress: Progress) -> None:

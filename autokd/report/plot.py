@@ -1,13 +1,17 @@
-"""The front as an interactive picture in one HTML file that needs no network."""
+"""All trials of a search as an interactive picture in one HTML file that needs no network."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 
 from autokd.quantities import format_cost
-from autokd.records import COSTS, Budget, TeacherInfo, TrialResult
+from autokd.records import COSTS, Budget, Cost, TeacherInfo, TrialResult
+from autokd.report.card import CARD, assistant_card, card, teacher_card
 
 AXIS_TITLES = {
     "macs": "MACs of one image",
@@ -16,6 +20,32 @@ AXIS_TITLES = {
     "size_bytes": "file size, bytes",
     "activation_bytes": "activations in memory, bytes",
 }
+# Later ones are drawn over earlier ones.
+STYLES: Mapping[str, dict[str, Any]] = {
+    "rejected": {"color": "#e8973a", "size": 9, "symbol": "line-ns-open", "line": {"width": 1}},
+    "failed": {"color": "#8c1f1f", "size": 8, "symbol": "x-thin-open", "line": {"width": 2}},
+    "stopped early": {"color": "#9aa7b5", "size": 7, "symbol": "triangle-down-open"},
+    "dominated": {"color": "#8a8a8a", "size": 8},
+    "assistant": {"color": "#7b52ab", "size": 11, "symbol": "square"},
+    "no distillation": {
+        "color": "#1f77b4",
+        "size": 13,
+        "symbol": "circle-open",
+        "line": {"width": 2},
+    },
+    "Pareto front": {"color": "#d62728", "size": 11},
+    "teacher": {"color": "black", "size": 14, "symbol": "star"},
+}
+UNTRAINED = ("rejected", "failed")  # have a cost, and no accuracy: drawn along the lower edge
+MARGIN = 0.08  # of the range of accuracies, free at either end
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    cost: Cost
+    accuracy: float | None
+    title: str  # shown by the pointer
+    card: dict[str, Any]  # shown by a click
 
 
 def pareto_html(
@@ -25,13 +55,19 @@ def pareto_html(
     budget: Budget,
     *,
     title: str,
+    pages: Mapping[int, str],
 ) -> str:
-    """Val accuracy against every cost in turn: front, dominated, control and rejected trials, teacher, budget."""
+    """Val accuracy against every cost in turn: trials by what became of them, teacher, assistants, budget.
+
+    `pages` are the addresses of the trials' runs in MLflow, by number.
+    """
+    groups = _groups(results, front, teacher, pages)
+    low, high = _range(groups)
+    unknown = sum(result.cost is None for result in results)
     shown = [name for name in COSTS if getattr(teacher.cost, name) is not None]
     figure = go.Figure()
-    groups = _groups(results, front)
     for i, cost in enumerate(shown):
-        for trace in _traces(groups, teacher, cost, budget):
+        for trace in _traces(groups, cost, budget, low=low, high=high):
             figure.add_trace(trace.update(visible=i == 0))
     per_cost = len(figure.data) // len(shown)
     buttons = [
@@ -46,105 +82,137 @@ def pareto_html(
         for i, cost in enumerate(shown)
     ]
     figure.update_layout(
-        title=title,
+        title={"text": title, "subtitle": {"text": _subtitle(groups, low, unknown)}},
         template="plotly_white",
         updatemenus=[
             {"buttons": buttons, "x": 0.0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
         ],
         legend={"orientation": "h", "y": -0.18},
         hovermode="closest",
-        margin={"t": 120},
+        margin={"t": 150},
     )
     figure.update_xaxes(type="log", title=AXIS_TITLES[shown[0]])
-    figure.update_yaxes(title="val accuracy", tickformat=".1%")
-    html: str = figure.to_html(include_plotlyjs=True, full_html=True)
+    figure.update_yaxes(title="val accuracy", tickformat=".1%", range=[low, high])
+    cards = {
+        group: [point.card for point in _sorted(points, "macs")] for group, points in groups.items()
+    }
+    # What a name or a class may hold must not end the script.
+    script = CARD.replace("CARDS", json.dumps(cards).replace("<", "\\u003c"))
+    html: str = figure.to_html(
+        include_plotlyjs=True, full_html=True, default_height="80vh", post_script=script
+    )
     return html
 
 
 def _groups(
-    results: Sequence[TrialResult], front: Sequence[TrialResult]
-) -> dict[str, list[TrialResult]]:
+    results: Sequence[TrialResult],
+    front: Sequence[TrialResult],
+    teacher: TeacherInfo,
+    pages: Mapping[int, str],
+) -> dict[str, list[_Point]]:
+    """By the names of STYLES, in their order."""
     on_front = {result.number for result in front}
-    complete = [r for r in results if r.state == "complete"]
-    without = [r for r in complete if not r.candidate.stages[0].teachers]
-    return {
-        "Pareto front": sorted(front, key=lambda r: r.cost.macs if r.cost else 0),
-        "no distillation": without,
-        "dominated": [r for r in complete if r.number not in on_front and r not in without],
-    }
+    groups: dict[str, list[_Point]] = {name: [] for name in STYLES}
+    for result in results:
+        if result.cost is None:
+            continue
+        point = _Point(
+            result.cost,
+            result.val.get("accuracy"),
+            f"trial {result.number}: {result.candidate.student.describe()}",
+            card(result, teacher, pages.get(result.number)),
+        )
+        if result.number in on_front:
+            groups["Pareto front"].append(point)
+        if result.state == "complete" and not result.candidate.stages[0].teachers:
+            groups["no distillation"].append(point)
+        elif result.state == "complete" and result.number not in on_front:
+            groups["dominated"].append(point)
+        elif result.state != "complete":
+            groups[{"stopped": "stopped early"}.get(result.state, result.state)].append(point)
+    assistants = dict.fromkeys(each for result in results for each in result.assistants)
+    groups["assistant"] = [
+        _Point(each.cost, each.val_accuracy, f"assistant: {each.student}", assistant_card(each))
+        for each in assistants
+    ]
+    star = _Point(
+        teacher.cost, teacher.val_accuracy, f"teacher: {teacher.name}", teacher_card(teacher)
+    )
+    return groups | {"teacher": [star]}
 
 
-STYLES = {
-    "Pareto front": {"color": "#d62728", "size": 11},
-    "no distillation": {
-        "color": "#1f77b4",
-        "size": 13,
-        "symbol": "circle-open",
-        "line": {"width": 2},
-    },
-    "dominated": {"color": "#b0b0b0", "size": 8},
-}
+def _range(groups: Mapping[str, Sequence[_Point]]) -> tuple[float, float]:
+    """Of the accuracies of what was trained to its end: what was stopped early may lie far below."""
+    accuracies = [
+        point.accuracy
+        for name, points in groups.items()
+        for point in points
+        if name not in (*UNTRAINED, "stopped early") and point.accuracy is not None
+    ]
+    margin = max(MARGIN * (max(accuracies) - min(accuracies)), 0.005)
+    return min(accuracies) - margin, max(accuracies) + margin
+
+
+def _subtitle(groups: Mapping[str, Sequence[_Point]], low: float, unknown: int) -> str:
+    sentences = ["Click a point for what it is and where its run is."]
+    if any(groups[name] for name in UNTRAINED):
+        sentences.append("Along the lower edge: never trained, by cost alone.")
+    if any((point.accuracy or 0.0) < low for point in groups["stopped early"]):
+        sentences.append(
+            "Some that were stopped early lie below: a double-click shows all."
+        )
+    if unknown:
+        sentences.append(f"Not shown: {unknown} that could not be built or counted.")
+    return "<br>".join(sentences)
+
+
+def _sorted(points: Sequence[_Point], cost: str) -> list[_Point]:
+    """In one order for every cost, so that a place in a trace means the same point."""
+    return sorted(points, key=lambda point: getattr(point.cost, cost) or 0)
 
 
 def _traces(
-    groups: dict[str, list[TrialResult]], teacher: TeacherInfo, cost: str, budget: Budget
+    groups: Mapping[str, Sequence[_Point]], cost: str, budget: Budget, *, low: float, high: float
 ) -> list[go.Scatter]:
     """The same number of traces for each cost, so that the menu can switch between them."""
     traces = []
-    for name, group in groups.items():
-        points = sorted(
-            ((getattr(r.cost, cost), r.val["accuracy"], _hover(r)) for r in group if r.cost),
-            key=lambda point: point[0] or 0,
-        )
+    for name, points in groups.items():
+        drawn = _sorted(points, "macs")
+        joined = name == "Pareto front" and cost == "macs"
         traces.append(
             go.Scatter(
-                x=[x for x, _, _ in points],
-                y=[y for _, y, _ in points],
-                text=[text for _, _, text in points],
+                x=[getattr(point.cost, cost) for point in drawn],
+                y=[low if name in UNTRAINED else point.accuracy for point in drawn],
+                text=[_hover(point) for point in drawn],
                 hovertemplate="%{text}<extra></extra>",
-                mode="lines+markers" if name == "Pareto front" and cost == "macs" else "markers",
+                mode="lines+markers" if joined else "markers",
                 line={"color": "#d62728", "width": 1, "shape": "hv"},
                 marker=STYLES[name],
-                name=name,
+                name=f"{name} ({len(drawn)})" if name != "teacher" else name,
+                meta=name,  # finds the card
+                showlegend=bool(drawn),
+                cliponaxis=name not in UNTRAINED,
             )
         )
-    traces.append(
-        go.Scatter(
-            x=[getattr(teacher.cost, cost)],
-            y=[teacher.val_accuracy],
-            mode="markers",
-            marker={"color": "black", "size": 14, "symbol": "star"},
-            name=f"teacher ({teacher.name})",
-        )
-    )
     limit = budget.limits.get(cost)
-    accuracies = [r.val["accuracy"] for group in groups.values() for r in group]
-    low, high = min([*accuracies, teacher.val_accuracy]), max([*accuracies, teacher.val_accuracy])
     traces.append(
         go.Scatter(
             x=[limit, limit] if limit else [],
             y=[low, high] if limit else [],
             mode="lines",
             line={"color": "#2ca02c", "dash": "dash"},
-            name="budget" if limit else "no budget for this cost",
+            name=f"budget, {format_cost(cost, limit)}" if limit else "no budget for this cost",
+            hoverinfo="name",
         )
     )
     return traces
 
 
-def _hover(result: TrialResult) -> str:
-    assert result.cost is not None
+def _hover(point: _Point) -> str:
     costs = [
         f"{name} {format_cost(name, value)}"
         for name in COSTS
-        if (value := getattr(result.cost, name)) is not None
+        if (value := getattr(point.cost, name)) is not None
     ]
-    last = result.candidate.stages[-1]
-    weights = ", ".join(f"{name} {weight:.3g}" for name, weight in last.loss_weights.items())
-    lines = [
-        f"<b>trial {result.number}</b>: {result.candidate.student.describe()}",
-        f"val accuracy {result.val['accuracy']:.2%}",
-        ", ".join(costs),
-        f"{result.candidate.describe_stages()}; loss {weights}; temperature {last.temperature:.3g}",
-    ]
-    return "<br>".join(lines + ([f"control: {result.control}"] if result.control else []))
+    accuracy = "not trained" if point.accuracy is None else f"val accuracy {point.accuracy:.2%}"
+    return "<br>".join((f"<b>{point.title}</b>", accuracy, ", ".join(costs)))

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autokd.insight import Growth
 from autokd.records import COSTS, FrontMember, SearchInfo, TrialResult
 from autokd.tracking import trial_run
-from autokd.tracking.front_report import front_markdown
 from autokd.tracking.runs import log_values
 from autokd.tracking.standing import ON_FRONT
 from autokd.tracking.store import Store
-from autokd.tracking.study_run import run_page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +36,7 @@ def mark_front(store: Store, front: Sequence[FrontMember], written: Mapping[int,
         }
         metrics = {}
         if member:
-            tags[RANK_TAG] = str(member.rank)
+            tags[RANK_TAG] = f"{member.rank:02d}"  # tags are sorted as text
             if verdict := member.verdict:
                 metrics = {"test/accuracy": verdict.accuracy, "test/loss": verdict.loss}
                 metrics |= trial_run.audit_metrics(verdict.audit, "test")
@@ -58,13 +57,25 @@ def log_front_metrics(
     front: Sequence[FrontMember],
     trials: Sequence[TrialResult],
     *,
-    hypervolume: float,
+    growth: Sequence[Growth],
 ) -> None:
-    """Hypervolume by the number of trials; the front's accuracy and first cost by rank."""
+    """Hypervolume by the number of trials that had been begun; the front's accuracy and first cost by rank."""
     from mlflow.entities import Metric
 
-    totals = {"hypervolume": hypervolume, "front/size": float(len(front))}
-    log_values(store, store.client.get_run(run_id), totals, step=len(trials))
+    run = store.client.get_run(run_id)
+    log_values(store, run, {"front/size": float(len(front))}, step=len(trials))
+    known = {m.step for m in store.client.get_metric_history(run_id, "hypervolume")}
+    latest = {
+        grown.trials: grown.hypervolume for grown in growth
+    }  # of several at one step the last
+    now = int(time.time() * 1000)
+    missing = [
+        Metric("hypervolume", value, now, step)
+        for step, value in latest.items()
+        if step not in known
+    ]
+    if missing:
+        store.client.log_batch(run_id, metrics=missing)
     results = {result.number: result for result in trials}
     cost_name = next(name for name in info.objectives if name in COSTS)
     points: list[tuple[str, float, int]] = []
@@ -79,25 +90,10 @@ def log_front_metrics(
         store.client.log_batch(run_id, metrics=metrics)
 
 
-def log_report(
-    store: Store,
-    run_id: str,
-    front: Sequence[FrontMember],
-    trials: Sequence[TrialResult],
-    written: Mapping[int, Run],
-    *,
-    summary: str,
-    pages: Mapping[str, str],
-    frame: pd.DataFrame,
-) -> None:
+def log_report(store: Store, run_id: str, files: Mapping[str, str], frame: pd.DataFrame) -> None:
     """Files replace those of an earlier finish."""
-    places = {
-        number: run_page(run.info.experiment_id, run.info.run_id) for number, run in written.items()
-    }
-    results = {result.number: result for result in trials}
     texts = {
-        "report.md": front_markdown(front, results, places, summary=summary),
-        **pages,
+        **files,
         "front.csv": frame.to_csv(index=False),
         "front.json": frame.to_json(orient="split", index=False),
     }

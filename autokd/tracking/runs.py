@@ -76,6 +76,20 @@ def write_trial(
     return kept
 
 
+def write_teacher(store: Store, info: SearchInfo, place: Place, existing: Sequence[Run]) -> None:
+    """A run of its own below the search's, beside its students."""
+    tags, metrics = study_run.teacher_run(info)
+    tags |= {PARENT_TAG: place.parent_id}
+    run = next(iter(existing), None) or store.client.create_run(
+        place.experiment_id, tags=tags, run_name=f"teacher: {info.teacher.name}"
+    )
+    log_values(store, run, metrics, tags=tags)
+    if not (run.inputs and run.inputs.dataset_inputs):
+        log_dataset(store, run.info.run_id, info)
+    if run.info.status != "FINISHED":
+        store.client.set_terminated(run.info.run_id, "FINISHED")
+
+
 def log_values(
     store: Store,
     run: Run,
@@ -126,7 +140,7 @@ def _create_trial(
         place.experiment_id,
         start_time=start,
         tags=tags | trial_run.trial_tags(result, on_front=on_front),
-        run_name=trial_run.run_name(result),
+        run_name=result.name,
     )
     run_id = run.info.run_id
     store.client.log_batch(

@@ -20,6 +20,8 @@ class Links:
     run: str  # the search's own page: note, report, params
 
 
+TEACHER_COLOUR = "#000000"
+
 # Unless told of the work flow, MLflow shows its pages about language models.
 _MODE = "?workflowType=machine_learning"
 
@@ -88,6 +90,22 @@ def teacher_metrics(info: SearchInfo) -> dict[str, float]:
     return metrics
 
 
+def teacher_run(info: SearchInfo) -> tuple[dict[str, str], dict[str, float]]:
+    """Tags and metrics of the teacher's own run: the same names as its students', so that charts and tables compare them."""
+    teacher = info.teacher
+    tags = {
+        "autokd.kind": "teacher",
+        "autokd.study": info.study,
+        "autokd.state": "complete",
+        "autokd.student": f"teacher: {teacher.name}",
+        "mlflow.note.content": f"The teacher of {info.study}: {teacher.name}, {teacher.source}.",
+        "mlflow.runColor": TEACHER_COLOUR,
+    }
+    costs = {f"cost/{name}": getattr(teacher.cost, name) for name in COSTS}
+    metrics = {name: float(value) for name, value in costs.items() if value is not None}
+    return tags, metrics | {"val/accuracy": teacher.val_accuracy}
+
+
 def dataset_record(info: SearchInfo) -> dict[str, str]:
     """The arguments of mlflow.entities.Dataset."""
     data = info.data
@@ -112,11 +130,6 @@ def begin_note(info: SearchInfo, links: Links) -> str:
             f"[Chart of the trials]({links.view})",
         ]
     )
-
-
-def finish_note(summary: str, links: Links, report: str) -> str:
-    """MLflow shows three lines of a note before it is unfolded."""
-    return f"{summary.strip()}\n\n[Chart of the front]({links.view}) · [Report]({report})"
 
 
 def _budget(info: SearchInfo) -> str:

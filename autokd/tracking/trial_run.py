@@ -46,10 +46,6 @@ def record_hash(result: TrialResult) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def run_name(result: TrialResult) -> str:
-    return f"trial-{result.number:04d}"
-
-
 def trial_tags(result: TrialResult, *, on_front: bool = False) -> dict[str, str]:
     """Without the record's hash, which is written last."""
     dropped = sorted({point.key for point in _points(result) if not math.isfinite(point.value)})

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from autokd.records import COSTS, SearchInfo, TrialResult
 from autokd.tracking.environment import first_line, mlflow_failures
 from autokd.tracking.store import Store, tag_is
+from autokd.variation import varying_params
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,9 +44,6 @@ GENERATED_SECTIONS = (
     "Model metrics",
     "System metrics",
 )
-# Never axes: the same as another one, or not chosen by the search.
-NOT_AXES = ("stages", "seed", "threads")
-
 _log = logging.getLogger(__name__)
 
 
@@ -74,15 +72,17 @@ def save_view(
 def front_view(info: SearchInfo, trials: Sequence[TrialResult]) -> dict[str, Any]:
     """Accuracy against each cost, and parameters as parallel coordinates, of a search's complete trials."""
     costs = [f"cost/{name}" for name in info.objectives if name in COSTS]
-    axes = varying_params(trials) or list(FIRST_AXES)
-    kept = [tag_is("autokd.study", info.study), tag_is("autokd.kind", "trial")]
+    axes = varying_params(trials, most=MOST_AXES) or list(FIRST_AXES)
     charts = [_scatter(info.study, cost) for cost in costs]
     charts.append(
         _chart("PARALLEL", "axes", "What the trials have in common")
         | {"selectedParams": axes, "selectedMetrics": [*costs, "val/accuracy"], "showAllRuns": True}
     )
     return {
-        "searchFilter": " and ".join([*kept, tag_is("autokd.state", "complete")]),
+        # the teacher's run is "complete" too, and shows where its students come from
+        "searchFilter": " and ".join(
+            [tag_is("autokd.study", info.study), tag_is("autokd.state", "complete")]
+        ),
         # Charts draw the first hundred rows alone: the front comes first.
         "orderByKey": "tags.`autokd.pareto`",
         "orderByAsc": False,
@@ -115,24 +115,6 @@ def front_view(info: SearchInfo, trials: Sequence[TrialResult]) -> dict[str, Any
             "selectedXAxisMetricKey": "",
         },
     }
-
-
-def varying_params(trials: Sequence[TrialResult]) -> list[str]:
-    """Parameters that every complete trial has and that differ between them, the likely most telling first."""
-    params = [t.candidate.to_params() for t in trials if t.state == "complete"]
-    if not params:
-        return []
-    shared = [key for key in params[0] if all(key in other for other in params)]
-    varying = [
-        key for key in shared if key not in NOT_AXES and len({other[key] for other in params}) > 1
-    ]
-    return sorted(varying, key=_priority)[:MOST_AXES]
-
-
-def _priority(key: str) -> tuple[int, str]:
-    wanted = (".student.model", ".learning_rate", ".temperature", ".arguments.")
-    rank = next((n for n, part in enumerate(wanted) if part in key), len(wanted))
-    return (rank + 10 * (not key.startswith("student.")), key)
 
 
 def _section(key: str, name: str, *, shown: bool) -> dict[str, Any]:

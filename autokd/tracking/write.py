@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autokd.errors import TrackingError
-from autokd.records import FrontMember, SearchInfo, TrialResult
+from autokd.insight import Growth
+from autokd.records import FrontMember, Places, Report, SearchInfo, TrialResult
 from autokd.tracking import front_run, runs, study_run
 from autokd.tracking.environment import first_line, mlflow_failures
 from autokd.tracking.standing import ON_FRONT, Standing
@@ -77,6 +79,7 @@ class Tracker:
                 self._store.client.update_run(run.info.run_id, status="RUNNING")
             self._begun = _Search(info, run.info.experiment_id, run.info.run_id)
             self._describe_study(run, tags)
+            runs.write_teacher(self._store, info, self._place, self._runs("teacher"))
             if teacher_audit is not None:
                 self._store.client.log_artifacts(
                     run.info.run_id, str(teacher_audit), "teacher_audit"
@@ -146,15 +149,14 @@ class Tracker:
         front: Sequence[FrontMember],
         trials: Sequence[TrialResult],
         *,
-        hypervolume: float,
+        growth: Sequence[Growth],
         stopped: str,
-        summary: str,
-        pages: Mapping[str, str],
+        report: Callable[[Places], Report],
         frame: pd.DataFrame,
     ) -> None:
         """Mark the front, write the report and close the run. Raises TrackingError when the store is away.
 
-        `stopped` is why the search ended, `frame` the front's table; `pages` are the report's HTML files by name. A search may be finished again: only what changed is written.
+        `stopped` is why the search ended, `frame` the front's table. A search may be finished again: only what changed is written.
         """
         search, store = self._search, self._store
         if not store.answers():
@@ -173,23 +175,11 @@ class Tracker:
             self._waiting.clear()
             front_run.mark_front(store, front, written)
             front_run.log_front_metrics(
-                store, search.run_id, search.info, front, trials, hypervolume=hypervolume
+                store, search.run_id, search.info, front, trials, growth=growth
             )
-            front_run.log_report(
-                store,
-                search.run_id,
-                front,
-                trials,
-                written,
-                summary=summary,
-                pages=pages,
-                frame=frame,
-            )
-            report = study_run.run_page(
-                search.experiment_id, search.run_id, "/artifacts/report/report.md"
-            )
-            note = study_run.finish_note(summary, self.links(), report)
-            store.client.set_tag(search.run_id, "mlflow.note.content", note)
+            made = report(self._places(written))
+            front_run.log_report(store, search.run_id, made.files, frame)
+            store.client.set_tag(search.run_id, "mlflow.note.content", made.note)
             store.client.set_tag(search.run_id, "autokd.stopped", stopped)
             store.client.set_terminated(search.run_id, "FINISHED")
         save_view(store, search.experiment_id, search.info, trials)
@@ -207,6 +197,16 @@ class Tracker:
     def links(self) -> Links:
         search = self._search
         return study_run.make_links(search.info.study, search.experiment_id, search.run_id)
+
+    def _places(self, written: Mapping[int, Run]) -> Places:
+        search, links = self._search, self.links()
+        page = partial(study_run.run_page, search.experiment_id)
+        return Places(
+            view=links.view,
+            run=links.run,
+            report=page(search.run_id, "/artifacts/report/{}"),
+            trials={number: page(run.info.run_id) for number, run in written.items()},
+        )
 
     @property
     def _search(self) -> _Search:
@@ -246,8 +246,11 @@ class Tracker:
 
     def _children(self, *conditions: str) -> list[Run]:
         """Its trials' runs that meet all conditions."""
+        return self._runs("trial", *conditions)
+
+    def _runs(self, kind: str, *conditions: str) -> list[Run]:
         search = self._search
-        own = (tag_is("autokd.study", search.info.study), tag_is("autokd.kind", "trial"))
+        own = (tag_is("autokd.study", search.info.study), tag_is("autokd.kind", kind))
         return list(self._store.runs([search.experiment_id], *own, *conditions))
 
     def _warn(self, reason: str) -> None:

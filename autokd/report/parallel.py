@@ -1,0 +1,102 @@
+"""Every student that was trained to its end as a line through its parameters, costs and accuracy."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from autokd.quantities import format_cost
+from autokd.records import COSTS, TrialResult
+from autokd.variation import varying_params
+
+MOST_AXES = 7  # of parameters
+WIDE = 20  # ratio of largest to smallest above which an axis is logarithmic
+SHORT = 34  # letters of a value on an axis
+
+
+def parallel_html(
+    results: Sequence[TrialResult], front: Sequence[TrialResult], *, title: str
+) -> str:
+    """Lines of dominated students are pale, those of the front coloured; an axis can be brushed to keep a range."""
+    shown = [r for r in results if r.state == "complete" and r.cost is not None]
+    if not shown:
+        return f"<!doctype html><title>{title}</title><p>No student was trained to its end.</p>\n"
+    on_front = {result.number for result in front}
+    params = [result.candidate.to_params() for result in shown]
+    axes = [
+        _axis(_short(key), [each[key] for each in params])
+        for key in varying_params(shown, most=MOST_AXES)
+    ]
+    for cost in COSTS:
+        values = [getattr(result.cost, cost) for result in shown]
+        if None not in values and len(set(values)) > 1:
+            axes.append(_log_axis(cost, values, write=lambda v, cost=cost: format_cost(cost, v)))
+    accuracies = [result.val["accuracy"] for result in shown]
+    axes.append({"label": "val accuracy", "values": accuracies, "tickformat": ".1%"})
+    figure = go.Figure(
+        go.Parcoords(
+            dimensions=axes,
+            line={
+                "color": [float(result.number in on_front) for result in shown],
+                "colorscale": [[0.0, "#c9c9c9"], [1.0, "#d62728"]],
+            },
+            labelangle=-12,
+        )
+    )
+    figure.update_layout(
+        title={
+            "text": f"{title}: {len(shown)} students, the {len(on_front)} of the front in red",
+            "subtitle": {
+                "text": "Drag along an axis to keep a range, drag an axis to move it; a click beside the range frees it."
+            },
+        },
+        template="plotly_white",
+        margin={"t": 170, "l": 110, "r": 90},
+    )
+    html: str = figure.to_html(include_plotlyjs=True, full_html=True, default_height="90vh")
+    return html
+
+
+def _axis(label: str, texts: Sequence[str]) -> Mapping[str, Any]:
+    """Numbers as they are or as logarithms, words one below the other."""
+    try:
+        numbers = [float(text) for text in texts]
+    except ValueError:
+        words = sorted(set(texts))
+        return {
+            "label": label,
+            "values": [words.index(text) for text in texts],
+            "tickvals": [*range(len(words))],
+            "ticktext": [_cut(word) for word in words],
+        }
+    if min(numbers) > 0 and max(numbers) / min(numbers) > WIDE:
+        return _log_axis(label, numbers, write=lambda value: f"{value:.2g}")
+    axis: dict[str, Any] = {"label": label, "values": numbers}
+    return axis | ({"tickvals": sorted(set(numbers))} if len(set(numbers)) <= 8 else {})
+
+
+def _log_axis(label: str, values: Sequence[float], *, write: Any) -> Mapping[str, Any]:
+    logs = [math.log10(value) for value in values]
+    low, high = min(logs), max(logs)
+    ticks = [low + (high - low) * i / 5 for i in range(6)]
+    return {
+        "label": label,
+        "values": logs,
+        "tickvals": ticks,
+        "ticktext": [write(10**tick) for tick in ticks],
+    }
+
+
+def _short(key: str) -> str:
+    """``student.student.arguments.width`` -> ``width``; of assistants the stage stays."""
+    words = [word for word in key.split(".") if word not in ("student", "training", "arguments")]
+    return " ".join(words) or key
+
+
+def _cut(text: str) -> str:
+    text = str(json.loads(text)) if text.startswith(('"', "[")) else text
+    return text if len(text) <= SHORT else text[: SHORT - 1] + "…"
