@@ -470,8 +470,9 @@ class FrontMember:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where a search is to be found in MLflow, each behind its address and a slash."""
+    """Where a search is to be found in MLflow's interface. All but the first stand behind the first."""
 
+    address: str  # ends with a slash
     view: str  # the chart page of its complete trials
     run: str  # its own page
     report: str  # the folder of its report's files, to be followed by a name

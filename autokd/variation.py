@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from autokd.records import TrialResult
 
-# The same as another one, or not chosen by the search.
-NOT_CHOSEN = ("stages", "seed", "threads")
+# Last parts of keys: the same as another one, said by `Candidate.describe_stages`, or not chosen by the search.
+NOT_CHOSEN = ("stages", "teachers", "start_from", "seed", "threads")
 # The likely most telling first.
 TELLING = (".student.model", ".learning_rate", ".temperature", ".arguments.")
 
@@ -19,7 +19,10 @@ def varying_params(trials: Sequence[TrialResult], *, most: int) -> list[str]:
         return []
     shared = [key for key in params[0] if all(key in other for other in params)]
     varying = [
-        key for key in shared if key not in NOT_CHOSEN and len({other[key] for other in params}) > 1
+        key
+        for key in shared
+        if key.split(".")[-1] not in NOT_CHOSEN or ".arguments." in key
+        if len({other[key] for other in params}) > 1
     ]
     return sorted(varying, key=_priority)[:most]
 

@@ -21,6 +21,7 @@ from autokd.engine.progress import find_front
 from autokd.records import REMEASURED, AssistantInfo, Budget, Cost, Remeasured
 from autokd.report.change import worst_change_html
 from autokd.report.frame import COLUMNS, front_frame, front_page, stored_front
+from autokd.report.parallel import parallel_html
 from autokd.report.plot import pareto_html
 from autokd.report.words import summarise
 
@@ -317,3 +318,35 @@ def test_the_page_of_changes_explains_its_signs_even_where_all_verdicts_are_alik
 
 def test_the_page_of_changes_without_an_audited_trial_is_still_a_page():
     assert "glasses" in worst_change_html(RESULTS, FRONT, title="glasses")
+
+
+def lines_page(results=RESULTS) -> tuple[str, list]:
+    """The page of parallel coordinates, and its axes."""
+    html = parallel_html(results, FRONT, OBJECTIVES, title="glasses")
+    data = re.search(r'Plotly\.newPlot\(\s*"[^"]+",\s*(\[.*?\]),\s*\{"template"', html, re.DOTALL)
+    assert data is not None
+    return html, json.loads(data[1])
+
+
+def test_every_student_that_was_trained_to_its_end_is_a_line_through_what_differs():
+    html, (trace,) = lines_page()
+    axes = {axis["label"]: axis for axis in trace["dimensions"]}
+    assert axes.keys() == {"width", "loss weights ce", "stages", "MACs", "val accuracy"}
+    complete = [result for result in RESULTS if result.state == "complete"]
+    assert axes["val accuracy"]["values"] == [r.val["accuracy"] for r in complete]
+    stages = [axes["stages"]["ticktext"][n] for n in axes["stages"]["values"]]
+    assert stages == [r.candidate.describe_stages() for r in complete]
+    assert trace["line"]["color"] == [float(r in FRONT) for r in complete]
+    assert "5 students, the 3 of the front in red" in html
+
+
+def test_costs_are_logarithmic_axes_with_their_units():
+    _, (trace,) = lines_page()
+    axis = next(axis for axis in trace["dimensions"] if axis["label"] == "MACs")
+    assert [10**value for value in axis["values"]] == pytest.approx([2e6, 2e6, 1e5, 1e5, 5e5])
+    assert (axis["ticktext"][0], axis["ticktext"][-1]) == ("100k", "2.00M")
+
+
+def test_without_a_finished_student_the_page_says_so():
+    html = parallel_html(RESULTS[5:], (), OBJECTIVES, title="glasses")
+    assert "No student was trained to its end" in html

@@ -14,6 +14,7 @@ from autokd.report.choice import choice_sentence, choose
 from autokd.report.front import NOTE_LENGTH, front_markdown, front_note
 
 PLACES = Places(
+    address="http://127.0.0.1:5000/",
     view="#/view",
     run="#/run",
     report="#/run/artifacts/report/{}",

@@ -104,15 +104,16 @@ def tell(
 def _report(found: Conclusion, info: SearchInfo, scale: Scale, places: Places) -> Report:
     assert found.insight is not None
     results, front, title = found.results, found.front, info.study
+    pages = {number: places.address + page for number, page in places.trials.items()}
     words = {"summary": found.summary}
     return Report(
         note=front_note(front, found.members, info, places, **words),
         files={
             "report.md": front_markdown(front, found.members, info, places, **words),
             "pareto.html": pareto_html(
-                results, front, info.teacher, info.budget, title=title, pages=places.trials
+                results, front, info.teacher, info.budget, title=title, pages=pages
             ),
-            "parallel.html": parallel_html(results, front, title=title),
+            "parallel.html": parallel_html(results, front, info.objectives, title=title),
             "fairness.html": worst_change_html(results, front, title=title),
             "insight.html": insight_html(found.insight),
             "scale.json": json.dumps(scale.to_record(), indent=1),

@@ -7,6 +7,7 @@ from typing import Any
 
 from autokd.quantities import format_cost
 from autokd.records import COSTS, AssistantInfo, Cost, TeacherInfo, TrialResult
+from autokd.report.insight.words import LIMITS
 
 # CARDS: group -> cards. MLflow shows pages in a frame without links, so the address can be copied there.
 CARD = """
@@ -42,7 +43,7 @@ plot.on('plotly_click', event => {
       field.readOnly = true;
       field.size = 90;
       field.onfocus = () => field.select();
-      row.append('Its run (no link can leave this frame; copy the address): ', field);
+      row.append('Its run (MLflow shows this page in a frame that no link can leave; copy the address): ', field);
     }
     box.append(row);
   }
@@ -62,14 +63,18 @@ def card(result: TrialResult, teacher: TeacherInfo, page: str | None) -> dict[st
 
 
 def teacher_card(teacher: TeacherInfo) -> dict[str, Any]:
-    lines = [f"val accuracy {teacher.val_accuracy:.2%}", _costs(teacher.cost), teacher.source]
+    lines = [
+        f"val accuracy {teacher.val_accuracy:.2%}",
+        costs_in_words(teacher.cost),
+        teacher.source,
+    ]
     return {"title": f"teacher: {teacher.name}", "lines": lines, "page": None}
 
 
 def assistant_card(assistant: AssistantInfo) -> dict[str, Any]:
     lines = [
         f"val accuracy {assistant.val_accuracy:.2%}",
-        _costs(assistant.cost),
+        costs_in_words(assistant.cost),
         "Trained once, for all trials that it teaches.",
     ]
     return {"title": f"assistant: {assistant.student}", "lines": lines, "page": None}
@@ -81,7 +86,7 @@ def _lines(result: TrialResult, teacher: TeacherInfo) -> Iterator[str]:
         early = "so far, " if result.state == "stopped" else ""
         yield f"val accuracy {early}{accuracy:.2%}, {accuracy / teacher.val_accuracy:.1%} of the teacher's"
     if result.cost:
-        yield _costs(result.cost)
+        yield costs_in_words(result.cost)
     last = result.candidate.stages[-1]
     weights = ", ".join(f"{name} {weight:.3g}" for name, weight in last.loss_weights.items())
     yield (
@@ -98,8 +103,11 @@ def _lines(result: TrialResult, teacher: TeacherInfo) -> Iterator[str]:
         yield result.reason
 
 
-def _costs(cost: Cost) -> str:
+def costs_in_words(cost: Cost) -> str:
+    """``MACs 218k, parameters 79.4k, …``"""
     known = {name: getattr(cost, name) for name in COSTS}
     return ", ".join(
-        f"{name} {format_cost(name, value)}" for name, value in known.items() if value is not None
+        f"{LIMITS[name]} {format_cost(name, value)}"
+        for name, value in known.items()
+        if value is not None
     )

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import plotly.graph_objects as go
 
 from autokd.quantities import format_cost
 from autokd.records import COSTS, TrialResult
+from autokd.report.insight.words import LIMITS
 from autokd.variation import varying_params
 
-MOST_AXES = 7  # of parameters
+MOST_AXES = 6  # of parameters: the frame that MLflow shows the page in is narrow
 WIDE = 20  # ratio of largest to smallest above which an axis is logarithmic
 SHORT = 34  # letters of a value on an axis
 
 
 def parallel_html(
-    results: Sequence[TrialResult], front: Sequence[TrialResult], *, title: str
+    results: Sequence[TrialResult],
+    front: Sequence[TrialResult],
+    objectives: Sequence[str],
+    *,
+    title: str,
 ) -> str:
-    """Lines of dominated students are pale, those of the front coloured; an axis can be brushed to keep a range."""
+    """Costs are those among the objectives. Lines of dominated students are pale, those of the front coloured; an axis can be brushed to keep a range."""
     shown = [r for r in results if r.state == "complete" and r.cost is not None]
     if not shown:
         return f"<!doctype html><title>{title}</title><p>No student was trained to its end.</p>\n"
@@ -31,10 +36,10 @@ def parallel_html(
         _axis(_short(key), [each[key] for each in params])
         for key in varying_params(shown, most=MOST_AXES)
     ]
-    for cost in COSTS:
-        values = [getattr(result.cost, cost) for result in shown]
-        if None not in values and len(set(values)) > 1:
-            axes.append(_log_axis(cost, values, write=lambda v, cost=cost: format_cost(cost, v)))
+    axes.append(_axis("stages", [result.candidate.describe_stages() for result in shown]))
+    for cost in (name for name in objectives if name in COSTS):
+        values = [result.objective(cost) for result in shown]
+        axes.append(_log_axis(LIMITS[cost], values, write=partial(format_cost, cost)))
     accuracies = [result.val["accuracy"] for result in shown]
     axes.append({"label": "val accuracy", "values": accuracies, "tickformat": ".1%"})
     figure = go.Figure(
@@ -44,7 +49,8 @@ def parallel_html(
                 "color": [float(result.number in on_front) for result in shown],
                 "colorscale": [[0.0, "#c9c9c9"], [1.0, "#d62728"]],
             },
-            labelangle=-12,
+            labelangle=-20,
+            labelfont={"size": 13},
         )
     )
     figure.update_layout(
@@ -79,10 +85,12 @@ def _axis(label: str, texts: Sequence[str]) -> Mapping[str, Any]:
     return axis | ({"tickvals": sorted(set(numbers))} if len(set(numbers)) <= 8 else {})
 
 
-def _log_axis(label: str, values: Sequence[float], *, write: Any) -> Mapping[str, Any]:
+def _log_axis(
+    label: str, values: Sequence[float], *, write: Callable[[float], str]
+) -> Mapping[str, Any]:
     logs = [math.log10(value) for value in values]
     low, high = min(logs), max(logs)
-    ticks = [low + (high - low) * i / 5 for i in range(6)]
+    ticks = [low + (high - low) * i / 5 for i in range(6)] if high > low else [low]
     return {
         "label": label,
         "values": logs,
@@ -94,9 +102,8 @@ def _log_axis(label: str, values: Sequence[float], *, write: Any) -> Mapping[str
 def _short(key: str) -> str:
     """``student.student.arguments.width`` -> ``width``; of assistants the stage stays."""
     words = [word for word in key.split(".") if word not in ("student", "training", "arguments")]
-    return " ".join(words) or key
+    return " ".join(words).replace("_", " ") or key
 
 
 def _cut(text: str) -> str:
-    text = str(json.loads(text)) if text.startswith(('"', "[")) else text
     return text if len(text) <= SHORT else text[: SHORT - 1] + "…"

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from autokd.quantities import format_cost
 from autokd.records import COSTS, Budget, Cost, TeacherInfo, TrialResult
-from autokd.report.card import CARD, assistant_card, card, teacher_card
+from autokd.report.card import CARD, assistant_card, card, costs_in_words, teacher_card
 
 AXIS_TITLES = {
     "macs": "MACs of one image",
@@ -158,9 +158,7 @@ def _subtitle(groups: Mapping[str, Sequence[_Point]], low: float, unknown: int) 
     if any(groups[name] for name in UNTRAINED):
         sentences.append("Along the lower edge: never trained, by cost alone.")
     if any((point.accuracy or 0.0) < low for point in groups["stopped early"]):
-        sentences.append(
-            "Some that were stopped early lie below: a double-click shows all."
-        )
+        sentences.append("Some that were stopped early lie below: a double-click shows all.")
     if unknown:
         sentences.append(f"Not shown: {unknown} that could not be built or counted.")
     return "<br>".join(sentences)
@@ -209,10 +207,5 @@ def _traces(
 
 
 def _hover(point: _Point) -> str:
-    costs = [
-        f"{name} {format_cost(name, value)}"
-        for name in COSTS
-        if (value := getattr(point.cost, name)) is not None
-    ]
     accuracy = "not trained" if point.accuracy is None else f"val accuracy {point.accuracy:.2%}"
-    return "<br>".join((f"<b>{point.title}</b>", accuracy, ", ".join(costs)))
+    return "<br>".join((f"<b>{point.title}</b>", accuracy, costs_in_words(point.cost)))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PING_SECONDS = 5.0
+UI_PORT = 5000  # of `autokd ui`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,11 @@ class Store:
     def address(self) -> str:
         """The uri without a password, for messages."""
         return _without_password(self.uri)
+
+    @property
+    def interface(self) -> str:
+        """Where a browser finds it, with a slash at the end: the server, or what `autokd ui` starts by default."""
+        return f"{self.address}/" if self.is_server else f"http://127.0.0.1:{UI_PORT}/"
 
     def answers(self) -> bool:
         """Whether a request is worth a try; a dead server would cost seconds each."""
@@ -114,7 +120,7 @@ def database_path(uri: str) -> Path:
 
 
 def ui_command(
-    uri: str | None, directory: Path, *, port: int = 5000
+    uri: str | None, directory: Path, *, port: int = UI_PORT
 ) -> tuple[list[str], dict[str, str]]:
     """Arguments and environment of MLflow's own interface over the store, for this machine only.
 

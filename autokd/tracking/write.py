@@ -202,6 +202,7 @@ class Tracker:
         search, links = self._search, self.links()
         page = partial(study_run.run_page, search.experiment_id)
         return Places(
+            address=self._store.interface,
             view=links.view,
             run=links.run,
             report=page(search.run_id, "/artifacts/report/{}"),
