@@ -139,9 +139,9 @@ def _points(result: TrialResult) -> Iterator[Point]:
 
 
 def _note(result: TrialResult) -> str:
+    # charts show the first words beside a point, as they are written
     lines = [
-        f"**{result.state}** · {result.candidate.student.describe()} · "
-        f"{result.candidate.describe_stages()}"
+        f"{result.candidate.student.describe()} · {result.candidate.describe_stages()} · {result.state}"
     ]
     lines += [f"Audit on val: {result.audit.sentence}"] if result.audit else []
     lines += [f"Control: {_cut(result.control)}"] if result.control else []
