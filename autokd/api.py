@@ -29,7 +29,7 @@ from autokd.students import create_student, deployed, expand_model_names, unfuse
 from autokd.task import choose_device, choose_probe
 from autokd.tracking.find import fetch_trial, find_audit
 from autokd.tracking.read import read_study
-from autokd.tracking.store import open_store
+from autokd.tracking.store import open_store, open_to_read
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +100,7 @@ def front(
     study: str | None = None, *, tracking_uri: str | None = None, directory: str | Path = "."
 ) -> pd.DataFrame:
     """The front of a study (None: the latest), read from the store: one row a student, most accurate first."""
-    store = open_store(tracking_uri, Path(directory).resolve(), create=False)
+    store = open_to_read(tracking_uri, Path(directory).resolve())
     stored = read_study(store, study, front_only=True)
     return stored_front(stored.trials, stored.objectives, stored.teacher)
 
@@ -113,7 +113,7 @@ def trials(
     `state` says what became of it: complete, stopped, rejected or failed; `control` why it was put in by hand. Columns:
     autokd.tracking.read.COLUMNS.
     """
-    store = open_store(tracking_uri, Path(directory).resolve(), create=False)
+    store = open_to_read(tracking_uri, Path(directory).resolve())
     return read_study(store, study).trials
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import sqlite3
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -20,10 +23,12 @@ from tracking_records import (
 
 from autokd.errors import TrackingError
 from autokd.report.frame import stored_front
+from autokd.tracking.database import _newest_schema
 from autokd.tracking.find import find_candidate
-from autokd.tracking.read import COLUMNS, list_studies, read_study
+from autokd.tracking.read import COLUMNS, list_studies, read_study, read_text
+from autokd.tracking.rows import SCHEMA, Rows
 from autokd.tracking.standing import ON_FRONT
-from autokd.tracking.store import open_store
+from autokd.tracking.store import Store, open_store, open_to_read
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +51,7 @@ def test_a_search_is_read_back_as_it_was_written(searched):
     assert (stored.study, stored.status, stored.seed) == ("digits", "FINISHED", 3)
     assert stored.objectives == ("val_accuracy", "macs")
     assert stored.budget == BUDGET
-    assert stored.config == "name: digits\n"
+    assert read_text(searched, stored.run_id, "search.yaml") == "name: digits\n"
     assert stored.hypervolume == 0.7
     assert stored.teacher == {
         "name": "resnet18",
@@ -204,3 +209,80 @@ def test_controls_are_read_with_the_front(store):
     tracker.log_trial(make_result(1, excess={"macs": 1.0}))
     tracker.log_trial(make_result(2))
     assert list(read_study(store, None, front_only=True).trials.number) == [0, 2]
+
+
+def test_the_tables_are_read_without_mlflow_where_their_schema_is_the_installed_ones():
+    assert _newest_schema() == SCHEMA, "rows.py: read MLflow's new tables, then say so there"
+
+
+@pytest.mark.parametrize("front_only", [False, True])
+def test_what_the_tables_say_is_what_mlflow_says(searched, front_only):
+    rows = open_to_read(searched.uri, searched.directory)
+    assert isinstance(rows, Rows)
+    by_mlflow, by_tables = (
+        read_study(each, None, front_only=front_only) for each in (searched, rows)
+    )
+    pd.testing.assert_frame_equal(by_tables.trials, by_mlflow.trials)
+    assert replace(by_tables, trials=by_mlflow.trials) == by_mlflow
+    assert list_studies(rows) == list_studies(searched)
+
+
+def test_every_tag_param_and_metric_of_a_run_is_what_mlflow_says(store):
+    tracker = begin(store)
+    tracker.log_trial(make_result(0, val={"accuracy": math.nan, "loss": math.inf}))
+    tracker.log_trial(make_result(1, state="rejected", reason="a 'quoted' \"reason\"", val={}))
+    rows = open_to_read(store.uri, store.directory)
+    for tags, status in (({"autokd.kind": "trial"}, ""), ({"autokd.reason": None}, "KILLED")):
+        found = [
+            each.tagged(list(each.experiments()), tags, status=status) for each in (store, rows)
+        ]
+        by_mlflow, by_tables = ({run.info.run_id: run for run in each} for each in found)
+        assert list(by_tables) == list(by_mlflow) != []
+        for run_id, run in by_tables.items():
+            assert run.data.tags == by_mlflow[run_id].data.tags
+            assert run.data.params == by_mlflow[run_id].data.params
+            assert str(run.data.metrics) == str(by_mlflow[run_id].data.metrics)  # NaN is not NaN
+            for name in ("run_id", "experiment_id", "status", "start_time"):
+                assert getattr(run.info, name) == getattr(by_mlflow[run_id].info, name)
+
+
+def test_deleted_runs_and_experiments_are_not_read(store):
+    tracker = begin(store)
+    tracker.log_trial(make_result(0))
+    tracker.log_trial(make_result(1))
+    store.client.delete_run(trial_runs(store)[0].info.run_id)
+    rows = open_to_read(store.uri, store.directory)
+    assert list(read_study(rows, None).trials.number) == [1]
+    store.client.delete_experiment(*store.experiment_ids())
+    assert list_studies(rows) == ()
+
+
+def test_tables_of_another_version_are_left_to_mlflow(store):
+    begin(store)
+    with sqlite3.connect(store.directory / "mlflow.db") as database:
+        database.execute("update alembic_version set version_num = 'another'")
+    assert isinstance(open_to_read(store.uri, store.directory), Store)
+
+
+def test_a_store_that_is_not_there_is_not_made_by_reading(tmp_path):
+    with pytest.raises(
+        TrackingError, match=r"no MLflow store at .* yet; run `autokd search` first"
+    ):
+        open_to_read(None, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_front_is_read_without_importing_mlflow(searched):
+    code = (
+        "import sys; from autokd.cli.look import front; front();"
+        "print('heavy:', *{'mlflow', 'sqlalchemy', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=searched.directory,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "resnet18" in done.stdout  # the teacher's row
+    assert done.stdout.split("heavy:")[1].split() == []

@@ -38,9 +38,9 @@ def front(
     from autokd.console.front import print_stored_front
     from autokd.report.frame import front_page, stored_front
     from autokd.tracking.read import read_study
-    from autokd.tracking.store import open_store
+    from autokd.tracking.store import open_to_read
 
-    store = open_store(tracking_uri, Path.cwd(), create=False)
+    store = open_to_read(tracking_uri, Path.cwd())
     stored = read_study(store, study, front_only=True)
     frame = stored_front(stored.trials, stored.objectives, stored.teacher)
     print_stored_front(frame, stored)

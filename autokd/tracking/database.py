@@ -65,11 +65,11 @@ def _lacks_tables(path: Path) -> bool:
         from mlflow.store.tracking import sqlalchemy_store  # noqa: F401 - makes all tables known
     except ImportError:
         return True
-    return not set(Base.metadata.tables) <= _read(path)[0]
+    return not set(Base.metadata.tables) <= read_schema(path)[0]
 
 
 def _refuse_other_version(uri: str, path: Path) -> None:
-    tables, found = _read(path)
+    tables, found = read_schema(path)
     if tables and not {"experiments", "runs", "alembic_version"} <= tables:
         raise TrackingError(
             f"{path}: holds another program's tables, not an MLflow store; {ALLOWED}"
@@ -82,7 +82,7 @@ def _refuse_other_version(uri: str, path: Path) -> None:
         )
 
 
-def _read(path: Path) -> tuple[set[str], str | None]:
+def read_schema(path: Path) -> tuple[set[str], str | None]:
     """Names of the tables, and the schema's version; nothing in a file that is not there yet."""
     if not path.exists() or path.stat().st_size == 0:
         return set(), None

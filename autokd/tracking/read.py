@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from autokd.errors import TrackingError, nearest_name
 from autokd.records import COSTS, REMEASURED, Budget, Candidate
+from autokd.tracking.rows import Row, Rows
 from autokd.tracking.standing import ON_FRONT
-from autokd.tracking.store import Store, one_line_errors, tag_is
+from autokd.tracking.store import Store, one_line_errors
 from autokd.tracking.trial_run import AGAIN
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import Run
+
+    AnyRun = Run | Row
 
 COLUMNS = (
     "number",
@@ -99,21 +102,17 @@ class StoredStudy:
     teacher: Mapping[str, Any]  # name, hash, source, val_accuracy and the costs that were measured
     data: Mapping[str, Any]  # name, hash, source, classes, train_count, val_count, test_count
     hypervolume: float | None
-    config: str  # the search file
     trials: pd.DataFrame  # COLUMNS, by number; a missing value where a trial has none
 
 
-def list_studies(store: Store) -> tuple[StudyEntry, ...]:
+def list_studies(store: Store | Rows) -> tuple[StudyEntry, ...]:
     """Every search of the store, latest first."""
     with one_line_errors(store):
-        names = {
-            experiment_id: store.client.get_experiment(experiment_id).name
-            for experiment_id in store.experiment_ids()
-        }
+        names = store.experiments()
         return tuple(_entry(run, names[run.info.experiment_id]) for run in _parents(store))
 
 
-def read_study(store: Store, study: str | None, *, front_only: bool = False) -> StoredStudy:
+def read_study(store: Store | Rows, study: str | None, *, front_only: bool = False) -> StoredStudy:
     """One search by its name, or the latest. Raises TrackingError that names the known ones.
 
     With `front_only` its trials are the controls and those that nobody beat when they were written, or all that are
@@ -123,11 +122,10 @@ def read_study(store: Store, study: str | None, *, front_only: bool = False) -> 
         run = find_parent(store, study)
         read = partial(_children, store, run)
         if front_only:
-            members = read(tag_is(ON_FRONT, "true")) or read("attributes.status = 'FINISHED'")
-            children = [*members, *read("tags.\"autokd.control\" LIKE '%'")]
+            members = read({ON_FRONT: "true"}) or read(status="FINISHED")
+            children = [*members, *read({"autokd.control": None})]
         else:
             children = read()
-        config = read_text(store, run.info.run_id, "search.yaml")
     params, metrics = run.data.params, run.data.metrics
     return StoredStudy(
         study=run.data.tags["autokd.study"],
@@ -143,7 +141,6 @@ def read_study(store: Store, study: str | None, *, front_only: bool = False) -> 
         data={"name": params["data"]}
         | {key: _count(key, v) for key, v in _below(params, "data.").items()},
         hypervolume=metrics.get("hypervolume"),
-        config=config,
         trials=_frame(children),
     )
 
@@ -155,7 +152,7 @@ def read_text(store: Store, run_id: str, path: str) -> str:
         return Path(copy).read_text(encoding="utf-8")
 
 
-def find_parent(store: Store, study: str | None) -> Run:
+def find_parent(store: Store | Rows, study: str | None) -> AnyRun:
     """A search's own run; the latest's when no name is given."""
     parents = _parents(store)
     if not parents:
@@ -173,19 +170,25 @@ def find_parent(store: Store, study: str | None) -> Run:
     )
 
 
-def _children(store: Store, parent: Run, *conditions: str) -> list[Run]:
-    """A search's trials that meet all conditions."""
-    study = tag_is("autokd.study", parent.data.tags["autokd.study"])
-    own = (study, tag_is("autokd.kind", "trial"))
-    return list(store.runs([parent.info.experiment_id], *own, *conditions))
+def _children(
+    store: Store | Rows,
+    parent: AnyRun,
+    tags: Mapping[str, str | None] | None = None,
+    *,
+    status: str = "",
+) -> list[AnyRun]:
+    """A search's trials that have these tags too."""
+    own = {"autokd.kind": "trial", "autokd.study": parent.data.tags["autokd.study"]}
+    experiments = [parent.info.experiment_id]
+    return list(store.tagged(experiments, own | dict(tags or {}), status=status))
 
 
-def _parents(store: Store) -> list[Run]:
-    found = store.runs(store.experiment_ids(), tag_is("autokd.kind", "study"))
+def _parents(store: Store | Rows) -> list[AnyRun]:
+    found = store.tagged(list(store.experiments()), {"autokd.kind": "study"})
     return sorted(found, key=_begun_ms, reverse=True)
 
 
-def _entry(run: Run, experiment: str) -> StudyEntry:
+def _entry(run: AnyRun, experiment: str) -> StudyEntry:
     size = run.data.metrics.get("front/size")
     return StudyEntry(
         study=run.data.tags["autokd.study"],
@@ -200,11 +203,11 @@ def _entry(run: Run, experiment: str) -> StudyEntry:
     )
 
 
-def _begun_ms(run: Run) -> int:
+def _begun_ms(run: AnyRun) -> int:
     return int(run.data.tags.get("autokd.begun_ms", run.info.start_time))
 
 
-def _frame(children: Iterable[Run]) -> pd.DataFrame:
+def _frame(children: Iterable[AnyRun]) -> pd.DataFrame:
     import pandas as pd
 
     by_number = {row["number"]: row for row in map(_row, children)}
@@ -217,7 +220,7 @@ def _frame(children: Iterable[Run]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _row(run: AnyRun) -> dict[str, Any]:
     tags, metrics = run.data.tags, run.data.metrics
     rank = tags.get("autokd.pareto_rank")
     row: dict[str, Any] = {
@@ -251,7 +254,7 @@ def _row(run: Run) -> dict[str, Any]:
     return row
 
 
-def _stages(run: Run) -> str | None:
+def _stages(run: AnyRun) -> str | None:
     """None for a run that was cut off before its params were written."""
     if "stages" not in run.data.params:
         return None

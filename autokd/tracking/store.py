@@ -9,7 +9,7 @@ import re
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from autokd.tracking.environment import (
     mlflow_failures,
     prepare_environment,
 )
+from autokd.tracking.rows import Rows, open_rows
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -73,18 +74,32 @@ class Store:
             if not token:
                 return
 
+    def tagged(
+        self, experiments: Sequence[str], tags: Mapping[str, str | None], *, status: str = ""
+    ) -> Iterator[Run]:
+        """Every active run with these tags; None: with any value."""
+        conditions = [
+            f"tags.\"{name}\" LIKE '%'" if value is None else tag_is(name, value)
+            for name, value in tags.items()
+        ]
+        conditions += [f"attributes.status = '{status}'"] if status else []
+        return self.runs(list(experiments), *conditions)
+
     def experiment_ids(self) -> list[str]:
-        """Of every experiment that autokd made and nobody deleted."""
-        ids: list[str] = []
+        return list(self.experiments())
+
+    def experiments(self) -> dict[str, str]:
+        """Names by id, of every experiment that autokd made and nobody deleted."""
+        names: dict[str, str] = {}
         token = None
         while True:
             page = self.client.search_experiments(
                 filter_string="name LIKE 'autokd/%'", max_results=1000, page_token=token
             )
-            ids += [experiment.experiment_id for experiment in page]
+            names |= {experiment.experiment_id: experiment.name for experiment in page}
             token = page.token
             if not token:
-                return ids
+                return names
 
 
 def open_store(uri: str | None, directory: Path, *, create: bool = True) -> Store:
@@ -101,6 +116,13 @@ def open_store(uri: str | None, directory: Path, *, create: bool = True) -> Stor
         raise _no_store(path)
     check_writable(path)
     return Store(uri=uri, directory=directory, client=open_database(uri, path))
+
+
+def open_to_read(uri: str | None, directory: Path) -> Store | Rows:
+    """The store at `uri`, or ``mlflow.db`` in `directory`, for `read_study` alone; without MLflow where that is possible."""
+    uri = resolve_uri(uri, directory)
+    rows = None if uri.startswith("http") else open_rows(database_path(uri))
+    return rows or open_store(uri, directory, create=False)
 
 
 def resolve_uri(uri: str | None, directory: Path) -> str:
@@ -142,10 +164,12 @@ def ui_command(
 
 
 @contextlib.contextmanager
-def one_line_errors(store: Store) -> Iterator[None]:
+def one_line_errors(store: Store | Rows) -> Iterator[None]:
     """Turn what mlflow raises into a TrackingError that names the store."""
     try:
         yield
+    except TrackingError:  # before the next line asks for mlflow
+        raise
     except mlflow_failures() as error:
         raise TrackingError(f"MLflow store {store.address}: {first_line(error)}") from error
 
