@@ -107,6 +107,7 @@ class Rows:
         try:
             uri = f"{self.path.as_uri()}?mode=ro"
             with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+                database.execute("BEGIN")  # all that follows is of one moment
                 yield database
         except sqlite3.Error as error:
             raise TrackingError(f"{self.path}: the MLflow store can't be read: {error}") from None
