@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from engine_records import make_audit, make_member
-from tracking_records import begin, finish, make_result
+from tracking_records import GROWTH, begin, finish, make_report, make_result
 
 import autokd
 from autokd.errors import ConfigError, TrackingError
@@ -31,7 +31,12 @@ def searched(make_store_directory, tmp_path_factory):
     ]
     member = make_member(0, report=place / "test")
     begin(open_store(None, place)).finish(
-        [member], trials, hypervolume=0.1, stopped="", summary="", pages={}, frame=pd.DataFrame()
+        [member],
+        trials,
+        growth=GROWTH,
+        stopped="5 trials",
+        report=make_report,
+        frame=pd.DataFrame({"trial": [0]}),
     )
     return place
 
