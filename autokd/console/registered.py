@@ -26,7 +26,8 @@ def print_registered(registered: Registered) -> None:
         f"{split} [{VERDICTS.get(verdict, 'default')}]{verdict}[/]"
         for split, verdict in registered.audits.items()
     ]
-    out.print(f"audit: {', '.join(verdicts) or 'none'}")
+    unknown = "none of this file" if registered.precision == "int8" else "none"
+    out.print(f"audit: {', '.join(verdicts) or unknown}")
     out.print(f"load:  {load_line(registered)}", markup=False)
     out.print(f"serve: {serve_line(registered)}", markup=False)
     if registered.tracking_uri.startswith("http"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from autokd.errors import ParityError
 from autokd.exporting.export import Exported, export_student
 from autokd.exporting.parity import Parity
+from autokd.records import COSTS
 from autokd.tracking.find import StoredTrial, fetch_trial
 from autokd.tracking.models import StudentFile, log_student
 from autokd.tracking.registry import Version, check_registry, create_version
@@ -67,13 +68,8 @@ def register_student(
             name=name,
             alias=alias,
             card=exported.card.read_text(encoding="utf-8"),
-            facts={
-                "precision": exported.precision,
-                "file_bytes": str(exported.size_bytes),
-                "accuracy_val_of_file": f"{exported.parity.accuracy:.6g}",
-            },
+            tags=version_tags(exported, trial),
         )
-    verdicts = {"val": trial.tags.get("autokd.audit"), "test": trial.tags.get("autokd.test_audit")}
     return Registered(
         version=version,
         model_id=model_id,
@@ -81,10 +77,38 @@ def register_student(
         precision=exported.precision,
         size_bytes=exported.size_bytes,
         parity=exported.parity,
-        audits={split: verdict for split, verdict in verdicts.items() if verdict},
+        audits=_audits(exported, trial),
         tracking_uri=store.uri,
         address=store.address,
     )
+
+
+def version_tags(exported: Exported, trial: StoredTrial) -> dict[str, str]:
+    """What a pipeline may ask of a version, as numbers; the card has them for people.
+
+    Of what was quantised for the export nobody knows accuracy on test, latency or audit: those are left out.
+    """
+    metrics = trial.metrics
+    facts = {
+        "val_accuracy": exported.parity.accuracy,
+        "test_accuracy": metrics.get("test/accuracy"),
+    }
+    facts |= {name: metrics.get(f"cost/{name}") for name in COSTS}
+    facts["size_bytes"] = float(exported.size_bytes)
+    if exported.recorded is None:
+        facts = {name: facts[name] for name in ("val_accuracy", "macs", "params", "size_bytes")}
+    audits = {f"audit_{split}": verdict for split, verdict in _audits(exported, trial).items()}
+    numbers = {name: f"{value:.6g}" for name, value in facts.items() if value is not None}
+    known = {name: trial.tags[f"autokd.{name}"] for name in ("study", "trial")}
+    return audits | numbers | {"precision": exported.precision} | known
+
+
+def _audits(exported: Exported, trial: StoredTrial) -> dict[str, str]:
+    """The verdict on each split; none where the file is in other numbers than what was audited."""
+    if exported.recorded is None:
+        return {}
+    found = {"val": trial.tags.get("autokd.audit"), "test": trial.tags.get("autokd.test_audit")}
+    return {split: verdict for split, verdict in found.items() if verdict}
 
 
 def _refuse_difference(exported: Exported, trial: StoredTrial) -> None:

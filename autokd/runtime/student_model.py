@@ -11,6 +11,7 @@ A graph is numbers and operators: nothing of it is run as code.
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from collections.abc import Iterator
@@ -38,7 +39,9 @@ class StudentModel:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # as its latency was measured; a server has several workers
+        options.intra_op_num_threads = (
+            1  # as its latency was measured; a server has several workers
+        )
         options.log_severity_level = 3  # errors
         providers = ["CPUExecutionProvider"]
         self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
@@ -58,7 +61,9 @@ class StudentModel:
         """
         if COLUMN not in rows:
             found = ", ".join(map(str, rows.columns)) or "none"
-            raise ValueError(f"needs a column '{COLUMN}' with the bytes of image files; has {found}")
+            raise ValueError(
+                f"needs a column '{COLUMN}' with the bytes of image files; has {found}"
+            )
         parts = [self._answer(batch) for batch in self._batches(list(rows[COLUMN]))]
         chances = np.concatenate([np.empty((0, len(self.classes))), *parts])
         best = chances.argmax(axis=1)
@@ -100,12 +105,14 @@ class StudentModel:
             yield np.stack([self._read(files[row], row) for row in rows])
 
     def _read(self, content: Any, row: int) -> Pixels:
-        if not isinstance(content, (bytes, bytearray, memoryview)):
+        if not isinstance(content, (bytes, bytearray, memoryview, str)):
             raise ValueError(
-                f"row {row}: '{COLUMN}' holds {type(content).__name__}; give the bytes of an image file (in JSON as base64)"
+                f"row {row}: '{COLUMN}' holds {type(content).__name__}; give the bytes of an image file, or their base64 as text"
             )
         try:
-            with Image.open(io.BytesIO(content)) as image:
+            # MLflow's server decodes base64 in some of the forms that it takes, in others not
+            file = base64.b64decode(content) if isinstance(content, str) else content
+            with Image.open(io.BytesIO(file)) as image:
                 if image.mode.startswith(_DEEP):
                     raise ValueError(f"its mode is {image.mode}; convert it to 8 bits a channel")
                 return self.prepare(image)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from autokd.runtime import student_model
 from autokd.runtime.student_model import StudentModel
-from autokd.tracking.environment import mlflow_failures
 from autokd.tracking.find import StoredTrial
 from autokd.tracking.store import Store, one_line_errors
 
@@ -66,15 +65,15 @@ def _log(store: Store, trial: StoredTrial, student: StudentFile, content: str) -
         tags={CONTENT_TAG: content},
         model_type="autokd student",
     )
+    status = LoggedModelStatus.FAILED
     try:
         with tempfile.TemporaryDirectory(prefix="autokd-model-") as place:
             folder = Path(place) / "model"
             _write_model(folder, student, model)
             client.log_model_artifacts(model.model_id, str(folder))
-    except (*mlflow_failures(), KeyboardInterrupt):
-        client.finalize_logged_model(model.model_id, LoggedModelStatus.FAILED)
-        raise
-    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        status = LoggedModelStatus.READY
+    finally:
+        client.finalize_logged_model(model.model_id, status)
     client.log_outputs(trial.run_id, models=[LoggedModelOutput(model.model_id, step=0)])
     now = model.creation_timestamp
     metrics = [
@@ -117,7 +116,7 @@ def _signature(classes: Sequence[str]) -> ModelSignature:
     numbers = [student_model.PROBABILITY, *(f"p_{name}" for name in classes)]
     outputs = [ColSpec("string", student_model.PREDICTION)]
     outputs += [ColSpec("double", name) for name in numbers]
-    return ModelSignature(Schema([ColSpec("binary", student_model.COLUMN)]), Schema(outputs))
+    return ModelSignature(Schema([ColSpec("binary", student_model.COLUMN)]), Schema([*outputs]))
 
 
 def _example(student: StudentModel) -> bytes:

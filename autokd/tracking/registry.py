@@ -6,28 +6,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from autokd.errors import ConfigError, TrackingError
-from autokd.records import COSTS
 from autokd.tracking.environment import first_line, mlflow_failures
 from autokd.tracking.find import StoredTrial
 from autokd.tracking.store import Store, one_line_errors
+from autokd.tracking.study_run import version_page
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 _LONGEST = 250  # characters of a name or alias
-_FACTS = {  # name of a version's tag -> the run's tag or metric
-    "study": "autokd.study",
-    "trial": "autokd.trial",
-    "student": "autokd.student",
-    "audit_val": "autokd.audit",
-    "audit_test": "autokd.test_audit",
-    "accuracy_val": "val/accuracy",
-    "accuracy_test": "test/accuracy",
-    "latency_device": "autokd.latency_device",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,25 +65,20 @@ def create_version(
     name: str,
     alias: str | None,
     card: str,
-    facts: Mapping[str, str],
+    tags: Mapping[str, str],
 ) -> Version:
-    """The model as a version of `name`, described by its card; found again where it is one. `alias` moves to it.
-
-    `facts` are tags beside those that the trial's run gives.
-    """
+    """The model as a version of `name`, described by its card; found again where it is one. `alias` moves to it."""
     with one_line_errors(store):
-        _ensure_name(store, name, trial)
+        _ensure_name(store, name)
         # not models:/…, which MLflow would look for in its global store
         source = store.client.get_logged_model(model_id).artifact_location
         found = _find_version(store, name, source)
         version = found or store.client.create_model_version(
-            name,
-            source=source,
-            run_id=trial.run_id,
-            model_id=model_id,
-            description=card,
-            tags=_version_tags(trial) | dict(facts),
+            name, source=source, run_id=trial.run_id, model_id=model_id, tags=dict(tags)
         )
+        if found is None:
+            text = f"{_usage(f'models:/{name}/{version.version}')}\n\n{card}"
+            store.client.update_model_version(name, str(version.version), text)
         if alias is not None:
             store.client.set_registered_model_alias(name, alias, str(version.version))
     number = int(version.version)
@@ -103,29 +87,28 @@ def create_version(
         number=number,
         alias=alias,
         is_new=found is None,
-        page=f"#/models/{quote(name)}/versions/{number}",
+        page=version_page(name, number),
     )
 
 
-def _ensure_name(store: Store, name: str, trial: StoredTrial) -> None:
+def _ensure_name(store: Store, name: str) -> None:
     if not store.client.search_registered_models(f"name = '{name}'", max_results=1):
         text = (
-            "Image classifiers distilled by autokd. Each version is a student of a search: its page has the model "
-            "card, its tags say how good it is and what its audit found.\n\n"
-            f'Input: a column `image` with the bytes of image files. Load it: `mlflow.pyfunc.load_model("models:/{name}/1")`; '
-            f"serve it: `mlflow models serve -m models:/{name}/1 --env-manager local`."
+            "Image classifiers distilled by autokd. Each version is a student of a search: its page has its model card "
+            "and how to load it; its tags say how accurate it is (0 to 1, on val and test), what it costs, and what its "
+            "fairness audit found."
         )
         store.client.create_registered_model(name, description=text)
+
+
+def _usage(uri: str) -> str:
+    """What stands above the card."""
+    return (
+        f'`mlflow.pyfunc.load_model("{uri}")` or `mlflow models serve -m {uri} --env-manager local`: give it a table with a '
+        "column `image`, the bytes of image files of any size; it answers with `prediction`, `probability` and `p_<class>`."
+    )
 
 
 def _find_version(store: Store, name: str, source: str) -> ModelVersion | None:
     versions = store.client.search_model_versions(f"name = '{name}'", max_results=1000)
     return next((version for version in versions if version.source == source), None)
-
-
-def _version_tags(trial: StoredTrial) -> dict[str, str]:
-    """Numbers as they are, for scripts; the card has them for people."""
-    known: Mapping[str, float | str] = trial.facts
-    tags = {tag: str(known[key]) for tag, key in _FACTS.items() if key in known}
-    costs = {name: known[f"cost/{name}"] for name in COSTS if f"cost/{name}" in known}
-    return tags | {f"cost_{name}": f"{float(value):.6g}" for name, value in costs.items()}
