@@ -62,7 +62,10 @@ def _log(store: Store, trial: StoredTrial, student: StudentFile, content: str) -
         name=f"trial-{int(number):04d}-{student.precision}",
         source_run_id=trial.run_id,
         params=known | {"precision": student.precision},
-        tags={CONTENT_TAG: content},
+        tags={
+            CONTENT_TAG: content,
+            "mlflow.note.content": student.card.read_text(encoding="utf-8"),
+        },
         model_type="autokd student",
     )
     status = LoggedModelStatus.FAILED

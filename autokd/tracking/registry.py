@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 _LONGEST = 250  # characters of a name or alias
+_LONGEST_DESCRIPTION = 5000  # MLflow's column; SQLite takes more, other databases do not
+_VERSIONS_TAG = "mlflow.modelVersions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +80,9 @@ def create_version(
             name, source=source, run_id=trial.run_id, model_id=model_id, tags=dict(tags)
         )
         if found is None:
-            text = f"{_usage(f'models:/{name}/{version.version}')}\n\n{card}"
+            text = _describe(f"models:/{name}/{version.version}", card)
             store.client.update_model_version(name, str(version.version), text)
+            _link(store, model_id, name, int(version.version))
         if alias is not None:
             store.client.set_registered_model_alias(name, alias, str(version.version))
     number = int(version.version)
@@ -101,12 +105,26 @@ def _ensure_name(store: Store, name: str) -> None:
         store.client.create_registered_model(name, description=text)
 
 
-def _usage(uri: str) -> str:
-    """What stands above the card."""
-    return (
-        f'`mlflow.pyfunc.load_model("{uri}")` or `mlflow models serve -m {uri} --env-manager local`: give it a table with a '
-        "column `image`, the bytes of image files of any size; it answers with `prediction`, `probability` and `p_<class>`."
+def _describe(uri: str, card: str) -> str:
+    """How it is used, and its card; MLflow's table of versions shows the first words."""
+    text = (
+        "Image files in, class names out: give it a table with a column `image`, the bytes of image files of any size; it "
+        "answers with `prediction`, `probability` and `p_<class>`.\n\n"
+        f'`mlflow.pyfunc.load_model("{uri}")` or `mlflow models serve -m {uri} --env-manager local`\n\n{card}'
     )
+    if len(text) <= _LONGEST_DESCRIPTION:
+        return text
+    rest = "… (the rest is in MODEL_CARD.md among the model's files)"
+    return text[: _LONGEST_DESCRIPTION - len(rest)] + rest
+
+
+def _link(store: Store, model_id: str, name: str, number: int) -> None:
+    """From the model's own page to its versions: MLflow's interface reads a tag, which a server writes and a database does not."""
+    own = {"name": name, "version": number}
+    known = json.loads(store.client.get_logged_model(model_id).tags.get(_VERSIONS_TAG, "[]"))
+    if not any(entry["name"] == name and int(entry["version"]) == number for entry in known):
+        tags = {_VERSIONS_TAG: json.dumps([*known, own])}
+        store.client.set_logged_model_tags(model_id, tags)
 
 
 def _find_version(store: Store, name: str, source: str) -> ModelVersion | None:
