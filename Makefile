@@ -1,11 +1,12 @@
 # Everything from a fresh clone with python >= 3.11, pip and make.
 #   make quickstart   installs into .venv and runs the quickstart search
+#   make notebooks    runs the notebooks and writes their pages in docs/ again
 #   make test         installs into .venv; format, lint, types and all tests
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-fast ui clean
+.PHONY: quickstart test test-fast notebooks ui clean
 
 quickstart: .venv/installed
 	$(BIN)/autokd search search_spaces/quickstart.yaml
@@ -18,6 +19,9 @@ test: .venv/installed
 
 test-fast: .venv/installed
 	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow"
+
+notebooks: .venv/installed
+	$(BIN)/python notebooks/render.py
 
 ui: .venv/installed
 	$(BIN)/autokd ui

@@ -18,7 +18,6 @@ __all__ = [
     "load_config",
     "load_insight",
     "measure",
-    "register",
     "search",
     "trials",
 ]
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
         load_config,
         load_insight,
         measure,
-        register,
         search,
         trials,
     )
