@@ -18,6 +18,7 @@ __all__ = [
     "load_config",
     "load_insight",
     "measure",
+    "register",
     "search",
     "trials",
 ]
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         load_config,
         load_insight,
         measure,
+        register,
         search,
         trials,
     )

@@ -20,7 +20,7 @@ from autokd.engine.finish import SearchResult
 from autokd.engine.insight import load_insight as read_insight
 from autokd.engine.place import CACHE
 from autokd.engine.search import Observe, run_search
-from autokd.exporting import Exported, export_student
+from autokd.exporting import Exported, Registered, export_student, register_student
 from autokd.fairness.audit import Audit
 from autokd.insight import Insight
 from autokd.records import Cost, StudentSpec
@@ -43,6 +43,7 @@ __all__ = [
     "load_insight",
     "measure",
     "published_macs",
+    "register",
     "search",
     "trials",
 ]
@@ -177,10 +178,38 @@ def export(
     store = open_store(tracking_uri, Path(directory).resolve(), create=False)
     with tempfile.TemporaryDirectory(prefix="autokd-export-") as place:
         trial = fetch_trial(store, str(candidate), Path(place))
-        facts: dict[str, float | str] = {**trial.metrics, **trial.tags}
         return export_student(
-            Path(place), Path(output), source=trial.description, facts=facts, **options
+            Path(place), Path(output), source=trial.description, facts=trial.facts, **options
         )
+
+
+def register(
+    candidate: str | int,
+    name: str,
+    *,
+    alias: str | None = None,
+    int8: bool = False,
+    tracking_uri: str | None = None,
+    directory: str | Path = ".",
+) -> Registered:
+    """A trained student as an MLflow model and a version of `name` in the model registry; held against the student on val first.
+
+    The model takes image files and gives class names and probabilities: `mlflow.pyfunc.load_model`, `mlflow models serve`.
+
+    Args:
+        candidate: a trial's number in the latest study, STUDY/NUMBER, an MLflow run id or a candidate's hash.
+        alias: a name that moves to this version, such as champion: ``models:/NAME@champion``.
+        int8: quantise it, calibrated on train images.
+
+    Raises:
+        ParityError: the exported file says something else than the student; nothing was registered.
+        AutoKDError: there is no such student, or the store has no registry.
+    """
+    place = Path(directory).resolve()
+    store = open_store(tracking_uri, place, create=False)
+    return register_student(
+        store, str(candidate), name=name, alias=alias, int8=int8, cache=place / CACHE
+    )
 
 
 def measure(

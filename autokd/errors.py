@@ -39,6 +39,12 @@ class ExportError(CostError):
     """A model can't be written, quantised or run in the form in which it would ship."""
 
 
+class ParityError(ExportError):
+    """An exported file says something else than its student. Not bad input: a verdict."""
+
+    exit_status = 1
+
+
 class TrackingError(AutoKDError):
     """The MLflow store can't be reached, read or written."""
 

@@ -34,7 +34,7 @@ from autokd.tracking.store import open_store
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
     "search", "status", "front", "audit", "check", "space",
-    "run", "export", "latency-serve", "measure", "cache", "schema", "ui",
+    "run", "export", "register", "latency-serve", "measure", "cache", "schema", "ui",
 )  # fmt: skip
 ENDLESS = ("ui", "latency-serve")  # they run until they are stopped
 

@@ -28,6 +28,7 @@ COMMANDS: Mapping[Callable[..., None], str] = {  # each with an example of its u
     search.space: "autokd space search_spaces/quickstart.yaml --html space.html",
     search.run: "autokd run 3",
     deploy.export: "autokd export 3 --int8 --output shipped",
+    deploy.register: "autokd register 3 --name digits --alias champion",
     deploy.latency_serve: "autokd latency-serve --host 0.0.0.0",
     audit.audit: "autokd audit --predictions student.csv --teacher teacher.csv --metadata people.csv",
     measure.measure: "autokd measure mobilenetv3_small_100 --image-size 224",

@@ -1,4 +1,4 @@
-"""From a search to a device: export a student, time students on a device."""
+"""From a search to where students work: export one, register one, time them on a device."""
 
 from __future__ import annotations
 
@@ -50,6 +50,36 @@ def export(
     print_exported(exported)
     if not exported.parity.holds:
         raise typer.Exit(1)
+
+
+def register(
+    candidate: Annotated[
+        str,
+        typer.Argument(
+            help="A trial's number in the latest study, STUDY/NUMBER, an MLflow run id or a candidate's hash."
+        ),
+    ],
+    name: Annotated[str, typer.Option(help="Of the model in the registry; made if it is new.")],
+    alias: Annotated[
+        str | None,
+        typer.Option(help="A name that moves to this version, such as champion."),
+    ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantise it, calibrated on train images.")
+    ] = False,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Make a trained student a version in MLflow's model registry, that takes image files and answers with class names.
+
+    It is exported as ONNX and held against the student on val first. Exit status 1, and nothing registered, if their answers
+    differ more than they should.
+    """
+    from autokd.api import register as register_student
+    from autokd.console.registered import print_registered
+
+    print_registered(
+        register_student(candidate, name, alias=alias, int8=int8, tracking_uri=tracking_uri)
+    )
 
 
 def latency_serve(

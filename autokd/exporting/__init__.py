@@ -3,5 +3,6 @@
 from autokd.exporting.export import Exported, export_student
 from autokd.exporting.formats import FORMATS
 from autokd.exporting.parity import Parity
+from autokd.exporting.registered import Registered, register_student
 
-__all__ = ["FORMATS", "Exported", "Parity", "export_student"]
+__all__ = ["FORMATS", "Exported", "Parity", "Registered", "export_student", "register_student"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,8 +36,8 @@ def model_card(
         ],
         "## Training": [*_training(recorded, stage, data)],
         "## Accuracy": [*_accuracy(exported, data, facts)],
-        "## Costs": [*_costs(facts)],
-        "## Fairness": [*_fairness(facts)],
+        "## Costs": [*_costs(exported, facts)],
+        "## Fairness": [*_fairness(exported, facts)],
         "## Limits": [
             f"- Measured on {data.name} ({data.source}) alone; other images, cameras or populations were not.",
             "- Val chose this student among others, which flatters its accuracy on val.",
@@ -84,15 +84,17 @@ def _row(split: str, n: int, accuracy: float, of: str) -> str:
     return f"| {split} | {n:,} | {accuracy:.2%} | {low:.1%} to {high:.1%} | {of} |"
 
 
-def _costs(facts: Facts) -> Iterator[str]:
+def _costs(exported: Exported, facts: Facts) -> Iterator[str]:
     known = {name: facts[f"cost/{name}"] for name in COSTS if f"cost/{name}" in facts}
+    yield from _of_the_trial(exported, known)
     for name, value in known.items():
         yield f"- {name}: {format_cost(name, float(value))}"
     if "latency_ms" in known and (device := facts.get("autokd.latency_device")):
         yield f"- latency on: {device}"
 
 
-def _fairness(facts: Facts) -> Iterator[str]:
+def _fairness(exported: Exported, facts: Facts) -> Iterator[str]:
+    yield from _of_the_trial(exported, {"autokd.audit", "autokd.test_audit"} & facts.keys())
     if status := facts.get("autokd.audit"):
         yield f"- Audit against the teacher on val: **{status}**."
     if status := facts.get("autokd.test_audit"):
@@ -100,3 +102,8 @@ def _fairness(facts: Facts) -> Iterator[str]:
     worst = facts.get("audit/worst_group_accuracy")
     if isinstance(worst, float):
         yield f"- Worst group on val: {facts.get('autokd.worst_group')}, accuracy {worst:.2%}."
+
+
+def _of_the_trial(exported: Exported, known: Collection[str]) -> Iterator[str]:
+    if known and exported.recorded is None:
+        yield f"- Of the student before it became {exported.precision}; this file was not measured so."

@@ -106,8 +106,13 @@ def _write_onnx(student: Leaving) -> bytes:
         graph = with_half_weights(graph)
     if student.normalise:
         graph = with_normalisation(graph, inputs.mean, inputs.std)
-    classes = json.dumps(student.data.info.class_names)
-    facts = {"classes": classes, "input": student.describe_input(), "source": student.source}
+    facts = {
+        "classes": json.dumps(student.data.info.class_names),
+        "input": student.describe_input(),
+        "source": student.source,
+        # pixels of the squares that the data were loaded at, from which its own size was made
+        "loaded_size": str(student.data.info.image_size),
+    }
     return with_metadata(graph, facts)
 
 

@@ -12,6 +12,8 @@ ENVIRONMENT = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",  # alembic tells of 60 migrations otherwise
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",  # pip in a process of its own for each model
+    "MLFLOW_UV_AUTO_DETECT": "false",  # a model is not of the project that autokd is run in
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default retries for four minutes a call
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",

@@ -58,8 +58,14 @@ class StoredTrial:
     """What the store knows of one trial."""
 
     description: str
+    run_id: str
+    experiment_id: str
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
+
+    @property
+    def facts(self) -> dict[str, float | str]:
+        return {**self.metrics, **self.tags}
 
 
 def fetch_trial(store: Store, reference: str, folder: Path) -> StoredTrial:
@@ -75,7 +81,13 @@ def fetch_trial(store: Store, reference: str, folder: Path) -> StoredTrial:
         files = _check_files(store, run, CANDIDATE_FILE, WEIGHTS, so="there is nothing to export")
         for name in files & {CANDIDATE_FILE, WEIGHTS, INT8_GRAPH}:
             store.client.download_artifacts(run.info.run_id, name, str(folder))
-        return StoredTrial(description=_describe(run), metrics=run.data.metrics, tags=run.data.tags)
+        return StoredTrial(
+            description=_describe(run),
+            run_id=run.info.run_id,
+            experiment_id=run.info.experiment_id,
+            metrics=run.data.metrics,
+            tags=run.data.tags,
+        )
 
 
 def _check_files(store: Store, run: Run, *wanted: str, so: str) -> set[str]:

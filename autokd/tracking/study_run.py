@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from autokd.quantities import format_bytes, format_count
 from autokd.records import COSTS, SearchInfo
@@ -36,6 +37,10 @@ def make_links(study: str, experiment_id: str, run_id: str) -> Links:
 
 def run_page(experiment_id: str, run_id: str, tab: str = "") -> str:
     return f"#/experiments/{experiment_id}/runs/{run_id}{tab}{_MODE}"
+
+
+def version_page(name: str, number: int) -> str:
+    return f"#/models/{quote(name)}/versions/{number}{_MODE}"
 
 
 def experiment_name(info: SearchInfo) -> str:

@@ -1,0 +1,204 @@
+"""From a search to the registry and to a server that answers for image files with class names."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from student_graph import image_file
+from test_export import search
+from typer.testing import CliRunner
+
+import autokd
+from autokd.cli import app
+from autokd.config import load_config
+from autokd.data import load_data
+from autokd.engine.place import CACHE
+from autokd.errors import ParityError
+from autokd.exporting.parity import Tolerance
+from autokd.tracking.store import open_store
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_latency")]
+MINUTES = 3.0  # that a server may take to answer on a busy machine
+
+
+@pytest.fixture(scope="module")
+def place(make_store_directory, tmp_path_factory, quick_latency):
+    directory = make_store_directory(tmp_path_factory.mktemp("register"))
+    search(directory, "fp32")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def registered(place):
+    return autokd.register(0, "digits", alias="champion", directory=place)
+
+
+@pytest.fixture(scope="module")
+def data(place):
+    config = load_config(place / "fp32.yaml")
+    return load_data(config.data, seed=config.seed, cache=place / CACHE)
+
+
+@pytest.fixture(scope="module")
+def store(place):
+    return open_store(None, place)
+
+
+@pytest.fixture(scope="module")
+def files(data):
+    return [image_file(image[0].numpy()) for image in data.val.images]
+
+
+def expected(data, registered) -> float:
+    """How many of val's images the student answers rightly, as it was recorded."""
+    recorded = re.search(r"val accuracy ([0-9.]+)", registered.student)
+    assert recorded
+    return float(recorded[1])
+
+
+def test_a_version_tells_what_the_student_is_how_good_and_what_its_audit_said(store, registered):
+    version = store.client.get_model_version_by_alias("digits", "champion")
+    assert {"study", "trial", "macs", "params", "size_bytes", "val_accuracy", "precision"} <= set(
+        version.tags
+    )
+    assert version.tags["trial"] == "0"
+    assert version.tags["audit_val"] == registered.audits["val"]
+    assert float(version.tags["val_accuracy"]) == pytest.approx(registered.parity.accuracy)
+    for part in ("# resnet width=8", "## Fairness", "## Limits", "Image files in, class names out"):
+        assert part in version.description
+    assert registered.version.page.startswith("#/models/digits/versions/")
+
+
+def test_registering_it_again_changes_nothing(registered, place):
+    again = autokd.register(0, "digits", directory=place)
+    assert (again.version.number, again.version.is_new) == (registered.version.number, False)
+    assert again.model_id == registered.model_id
+
+
+def test_what_was_quantised_for_it_claims_no_audit_and_no_latency(store, registered, place):
+    rounded = autokd.register(0, "digits-int8", int8=True, directory=place)
+    assert rounded.precision == "int8"
+    assert rounded.audits == {}
+    version = store.client.get_model_version("digits-int8", str(rounded.version.number))
+    unknown = {"audit_val", "audit_test", "test_accuracy", "latency_ms", "activation_bytes"}
+    assert not unknown & set(version.tags)
+    assert int(version.tags["size_bytes"]) == rounded.size_bytes < registered.size_bytes
+    assert "Of the student before it became int8" in version.description
+
+
+def test_a_student_that_fails_parity_is_not_registered(store, place, monkeypatch):
+    impossible = Tolerance(difference=-1.0, agreement=1.0)
+    monkeypatch.setattr("autokd.exporting.export.EXACT", impossible)
+    with pytest.raises(
+        ParityError, match=r"the fp32 file gives the same answer .* nothing was"
+    ) as it:
+        autokd.register(0, "never", directory=place)
+    assert it.value.exit_status == 1
+    assert not store.client.search_registered_models("name = 'never'")
+
+
+def test_the_command_says_how_to_load_serve_and_see_it(registered, place, monkeypatch):
+    monkeypatch.chdir(place)
+    done = CliRunner().invoke(app, ["register", "0", "--name", "digits", "--alias", "champion"])
+    assert done.exit_code == 0, done.output
+    for part in (
+        "digits version 1, alias champion (it was one already)",
+        'mlflow.pyfunc.load_model("models:/digits@champion")',
+        "mlflow models serve -m models:/digits@champion --env-manager local",
+        "#/models/digits/versions/1?workflowType=machine_learning",
+        "audit: val ",
+    ):
+        assert part in done.output
+
+
+def test_mlflow_answers_for_val_s_files_as_it_was_recorded(registered, place, data, files):
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'timm', 'autokd'): sys.modules[name] = None\n"
+        "import mlflow, numpy, pandas\n"
+        "model = mlflow.pyfunc.load_model('models:/digits@champion')\n"
+        "files = [bytes(f) for f in numpy.load('files.npz').values()]\n"
+        "print(','.join(model.predict(pandas.DataFrame({'image': files}))['prediction']))"
+    )
+    np.savez(place / "files.npz", *(np.frombuffer(file, dtype=np.uint8) for file in files))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, cwd=place, env=_environment(place), check=False,
+    )  # fmt: skip
+    assert done.stdout, done.stderr
+    right = _right(done.stdout.strip().split(","), data)
+    assert (
+        right == registered.parity.accuracy == pytest.approx(expected(data, registered), abs=1e-4)
+    )
+
+
+def test_mlflow_serves_it_and_images_in_json_get_class_names(registered, place, data, files):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["models", "serve", "-m", "models:/digits@champion", "--env-manager", "local"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "mlflow", *command, "--port", str(port)],
+        cwd=place, env=_environment(place), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as server:  # fmt: skip
+        try:
+            rows = [[base64.b64encode(file).decode()] for file in files]
+            answers = _ask(port, {"dataframe_split": {"columns": ["image"], "data": rows}})
+            assert (
+                _right([row["prediction"] for row in answers], data) == registered.parity.accuracy
+            )
+            (one,) = _ask(port, {"dataframe_records": [{"image": rows[0][0]}]})
+            assert one == answers[0]
+            assert one["probability"] == max(one[f"p_{digit}"] for digit in range(10))
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+
+
+def _right(predictions: list[str], data) -> float:
+    names = np.array(data.info.class_names)[data.val.labels.numpy()]
+    return float(torch.tensor(np.array(predictions) == names, dtype=torch.float64).mean())
+
+
+def _environment(place: Path) -> dict[str, str]:
+    """As in an activated environment, since `mlflow models serve` looks for uvicorn there; without the tests' own path."""
+    own = {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{place / 'mlflow.db'}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    known = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return known | own | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def _ask(port: int, body: dict[str, object]) -> list[dict[str, object]]:
+    """Of a server that may still be starting."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/invocations",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    end = time.monotonic() + 60 * MINUTES
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)["predictions"]
+        except urllib.error.HTTPError:
+            raise
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1)
