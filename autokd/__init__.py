@@ -18,6 +18,7 @@ __all__ = [
     "load_config",
     "load_insight",
     "measure",
+    "monitor",
     "register",
     "search",
     "trials",
@@ -37,12 +38,14 @@ if TYPE_CHECKING:
         trials,
     )
     from autokd.fairness.audit import Audit, audit
+    from autokd.monitoring.call import monitor
     from autokd.records import AuditPolicy
 
 _ELSEWHERE = {
     "Audit": "autokd.fairness.audit",
     "AuditPolicy": "autokd.records",
     "audit": "autokd.fairness.audit",
+    "monitor": "autokd.monitoring.call",
 }
 
 

@@ -41,11 +41,15 @@ __all__ = [
     "inputs_of",
     "load_teacher",
     "measure_student",
+    "needs_training",
     "train_once",
     "views_of",
 ]
 
 log = logging.getLogger(__name__)
+
+TRAINED = "teachers"  # the folder of those that were trained here
+DONE = "stage.json"  # beside the weights, when they are whole
 
 
 def load_teacher(
@@ -68,18 +72,16 @@ def load_teacher(
         )
     stage = describe_teacher(config, data)
     spec = stage.student
-    inputs = InputFormat(
-        image_size=spec.image_size, mean=config.mean or data.mean, std=config.std or data.std
-    )
+    inputs = _shown_to(config, spec, data)
     if len(inputs.mean) != data.info.channels or len(inputs.std) != data.info.channels:
         raise ConfigError(
             f"teacher.mean and std need {data.info.channels} values, one for each channel of the data, "
             f"got {len(inputs.mean)} and {len(inputs.std)}"
         )
     if config.train:
-        key = content_hash([stage.identity(), asdict(inputs), data.drawing(), seed])
+        key = _training_key(stage, inputs, data, seed)
         teacher = train_once(
-            stage, [], data=data, inputs=inputs, key=key, folder=cache / "teachers", device=device,
+            stage, [], data=data, inputs=inputs, key=key, folder=cache / TRAINED, device=device,
             cache=cache, shared=shared,
         )  # fmt: skip
         source = "trained here"
@@ -133,6 +135,30 @@ def _load_ensemble(
     )
 
 
+def needs_training(config: TeacherConfig, data: ImageData, *, cache: Path, seed: int) -> bool:
+    """Whether `load_teacher` would train: the search file says so, and nobody has yet."""
+    return any(
+        member.train is not None
+        and not (cache / TRAINED / _key(member, data, seed + place) / DONE).exists()
+        for place, member in enumerate(config.members)
+    )
+
+
+def _key(config: TeacherConfig, data: ImageData, seed: int) -> str:
+    stage = describe_teacher(config, data)
+    return _training_key(stage, _shown_to(config, stage.student, data), data, seed)
+
+
+def _training_key(stage: Stage, inputs: InputFormat, data: ImageData, seed: int) -> str:
+    return content_hash([stage.identity(), asdict(inputs), data.drawing(), seed])
+
+
+def _shown_to(config: TeacherConfig, spec: StudentSpec, data: ImageData) -> InputFormat:
+    return InputFormat(
+        image_size=spec.image_size, mean=config.mean or data.mean, std=config.std or data.std
+    )
+
+
 def _answering_in(precision: str, teacher: Teacher) -> Teacher:
     """What it says differs in the last digits, so that it is another teacher."""
     if precision == "auto":
@@ -182,7 +208,7 @@ def train_once(
             [key, data.train.group_numbers.tolist(), data.val.group_numbers.tolist()]
         )
     home = folder / key
-    done = home / "stage.json"
+    done = home / DONE
     seed = int(key, 16) % 2**31
     with storage_errors(home):
         home.mkdir(parents=True, exist_ok=True)

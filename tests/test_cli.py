@@ -26,7 +26,8 @@ from audit_files import write_even
 from PIL import Image
 
 from autokd import cli
-from autokd.config import parse_config
+from autokd.config import load_config, parse_config
+from autokd.data import load_data
 from autokd.space import Space
 from autokd.tracking.read import read_study
 from autokd.tracking.store import open_store
@@ -34,7 +35,7 @@ from autokd.tracking.store import open_store
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
     "search", "status", "front", "audit", "check", "space",
-    "run", "export", "register", "latency-serve", "measure", "cache", "schema", "ui",
+    "run", "export", "register", "latency-serve", "monitor", "measure", "cache", "schema", "ui",
 )  # fmt: skip
 ENDLESS = ("ui", "latency-serve")  # they run until they are stopped
 
@@ -327,9 +328,17 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         done = autokd(*shlex.split(readme_commands()[0])[1:])
         assert done.status == 0, done.err
         (place / "out.txt").write_text(done.out)
+        write_new_images(place / "new.npz")
         yield place
     finally:
         os.chdir(before)
+
+
+def write_new_images(path: Path) -> None:
+    """What the example of `autokd monitor` reads: the quickstart's val, in which nothing can have changed."""
+    config = load_config(ROOT / "search_spaces/quickstart.yaml")
+    data = load_data(config.data, seed=config.seed, cache=path.parent)
+    np.savez(path, images=torch.stack([*data.val.images]).squeeze(1).numpy())
 
 
 @pytest.mark.slow

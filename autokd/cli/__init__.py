@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import typer
 from rich.console import Console
 
-from autokd.cli import audit, deploy, look, measure, search
+from autokd.cli import audit, deploy, look, measure, monitor, search
 from autokd.errors import AutoKDError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ COMMANDS: Mapping[Callable[..., None], str] = {  # each with an example of its u
     deploy.register: "autokd register 3 --name digits --alias champion",
     deploy.latency_serve: "autokd latency-serve --host 0.0.0.0",
     audit.audit: "autokd audit --predictions student.csv --teacher teacher.csv --metadata people.csv",
+    monitor.monitor: "autokd monitor shipped --data new.npz",
     measure.measure: "autokd measure mobilenetv3_small_100 --image-size 224",
     measure.cache: "autokd cache --clear logits",
     measure.schema: "autokd schema > autokd.schema.json",

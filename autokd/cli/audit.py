@@ -68,7 +68,7 @@ def audit(
         key=key,
         groups=None if groups is None else [name.strip() for name in groups.split(",")],
         cluster=cluster,
-        bands=dict(_parse_bands(text) for text in bands or []),
+        bands=dict(parse_bands(text) for text in bands or []),
     )
     policy = AuditPolicy(
         margin=margin,
@@ -103,7 +103,8 @@ def audit(
     raise typer.Exit(done.exit_code)
 
 
-def _parse_bands(text: str) -> tuple[str, list[float]]:
+def parse_bands(text: str) -> tuple[str, list[float]]:
+    """``age=18,40,65``."""
     column, _, cuts = text.partition("=")
     try:
         return column, [float(cut) for cut in cuts.split(",")]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,10 +82,18 @@ def read_npz_images(path: Path) -> ArrayReader:
     return ArrayReader(_check_images(path, arrays["images"]))
 
 
-def _load_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+def npz_names(path: Path) -> set[str]:
+    """Names of the arrays in the file."""
+    return set(_load_arrays(path, only=()))
+
+
+def _load_arrays(path: Path, only: Collection[str] | None = None) -> dict[str, Any]:
+    """None stands for an array that is not among `only`."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
+            return {
+                key: arrays[key] if only is None or key in only else None for key in arrays.files
+            }
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from None
     except (ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:

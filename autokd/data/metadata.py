@@ -52,6 +52,11 @@ def read_metadata(
     return _with_bands(config, columns), join
 
 
+def table_columns(path: Path) -> list[str]:
+    """Names of a table's columns."""
+    return [str(column) for column in _read_csv(path)]
+
+
 def number_clusters(columns: pd.DataFrame, name: str) -> NDArray[np.int64]:
     """A number for each distinct value (N,); an image without one is a cluster of its own."""
     numbers, values = pd.factorize(columns[name])

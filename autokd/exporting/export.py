@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from autokd.data import load_data
+from autokd.drift.reference import ModelFile, make_reference
 from autokd.engine.candidate_file import NAME, parse_candidate_file, refuse_other_data
 from autokd.errors import ConfigError, nearest_name, storage_errors
 from autokd.evaluation import predict
@@ -42,7 +46,8 @@ def export_student(
     normalise: bool = True,
     facts: Mapping[str, float | str] | None = None,
 ) -> Exported:
-    """The student in `folder` (candidate.yaml, best.safetensors) as a file in the new folder `output`, with its model card.
+    """The student in `folder` (candidate.yaml, best.safetensors) as a file in the new folder `output`, with its model card and what
+    `autokd monitor` compares new images with.
 
     A candidate that ships in int8 leaves as the graph that was measured; `int8` quantises any other. With `normalise` the
     file takes pixels of 0..255, else images that are normalised already. `facts`: metrics and tags of the trial, for the
@@ -55,7 +60,8 @@ def export_student(
     form = FORMATS[format_name]
     if output.exists():
         raise ConfigError(f"--output {output}: is there already; name a new folder")
-    recorded = parse_candidate_file((folder / NAME).read_text(encoding="utf-8"), source=source)
+    text = (folder / NAME).read_text(encoding="utf-8")
+    recorded = parse_candidate_file(text, source=source)
     stage = recorded.candidate.stages[-1]
     own = stage.student.precision
     precision = "int8" if int8 else own
@@ -76,7 +82,8 @@ def export_student(
         source=source,
     )
     content = form.write(student)
-    reference = student.load("fp32" if precision == "int8" else None)  # in PyTorch
+    in_pytorch = student.load("fp32" if precision == "int8" else None)
+    logits = predict(form.load(content), data.val, inputs=student.taken, device=CPU)
     exported = Exported(
         path=output / f"student{form.suffix}",
         card=output / CARD,
@@ -85,16 +92,31 @@ def export_student(
         input=student.describe_input(),
         runtime=form.runtime,
         parity=compare(
-            predict(reference, data.val, inputs=student.inputs, device=CPU),
-            predict(form.load(content), data.val, inputs=student.taken, device=CPU),
+            predict(in_pytorch, data.val, inputs=student.inputs, device=CPU),
+            logits,
             data.val.labels,
             tolerance=ROUNDED if precision == "int8" else EXACT,
         ),
         recorded=recorded.val_accuracy if precision == own else None,
     )
     card = model_card(exported, recorded, data.info, source=source, facts=facts or {})
+    reference = make_reference(
+        data,
+        logits,
+        source=source,
+        candidate=yaml.safe_load(text),
+        facts=facts or {},
+        file=ModelFile(
+            name=exported.path.name,
+            format=format_name,
+            sha256=hashlib.sha256(content).hexdigest(),
+            inputs=student.taken,
+        ),
+        same=precision == own,
+    )
     with storage_errors(output):
         output.mkdir(parents=True)
         exported.path.write_bytes(content)
         exported.card.write_text(card, encoding="utf-8")
+        reference.save(output)
     return exported
