@@ -80,7 +80,7 @@ class Search:
             teacher=TEACHER,
         )
         self.space = Space(self.config, image_size=data.info.image_size)
-        self.costs = StudentCosts(data, weight_dtype="fp32", rates=self.space.drop_rates)
+        self.costs = StudentCosts(data, self.space)
         self.scale = Scale(objectives=self.info.objectives, teacher=TEACHER, classes=10)
         self.strategy = make_strategy(self.config.search, self.scale, epochs=self.space.most_epochs)
         self.pauses = self.strategy.pauses(self.space.most_epochs)
