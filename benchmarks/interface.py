@@ -107,7 +107,9 @@ def main() -> None:
         with interface(Path(place)) as address:
             for name, (link, wanted) in pages.items():
                 seconds = [seconds_until(address + link, wanted) for _ in range(options.times)]
-                print(f"{name}: median {statistics.median(seconds):.1f} s, longest {max(seconds):.1f} s")
+                print(
+                    f"{name}: median {statistics.median(seconds):.1f} s, longest {max(seconds):.1f} s"
+                )
                 sys.stdout.flush()
 
 

@@ -24,10 +24,10 @@ from tracking_records import (
 
 from autokd.errors import TrackingError
 from autokd.records import Remeasured
-from autokd.tracking.front_run import FRONT_COLOUR, OTHER_COLOUR
 from autokd.tracking.read import read_study, read_text
 from autokd.tracking.store import open_store
 from autokd.tracking.study_run import make_links
+from autokd.tracking.trial_run import FRONT_COLOUR, OTHER_COLOUR
 from autokd.tracking.view import MOST_VIEWS, TAG_PREFIX, save_view, view_key
 from autokd.variation import varying_params
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import Run
 
-FRONT_COLOUR = "#d62728"
-OTHER_COLOUR = "#b5b5b5"
 RANK_TAG = "autokd.pareto_rank"
 TEST_AUDIT = "test_audit"  # the folder of the audit on test, in the run of a member
 TEST_AUDIT_TAG = "autokd.test_audit"
@@ -32,7 +30,7 @@ def mark_front(store: Store, front: Sequence[FrontMember], written: Mapping[int,
         member = members.get(number)
         tags = {
             ON_FRONT: "true" if member else "false",
-            "mlflow.runColor": FRONT_COLOUR if member else OTHER_COLOUR,
+            "mlflow.runColor": trial_run.FRONT_COLOUR if member else trial_run.OTHER_COLOUR,
         }
         metrics = {}
         if member:

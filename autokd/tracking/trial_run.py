@@ -26,6 +26,9 @@ AUDIT_FIGURES = (
     "undecided",
 )
 BESIDE = ("latency_median_ms", "latency_p90_ms", "reference_ms", "pressure")  # no limits
+# Charts take a point's colour from its run. Written with it, so that the end of a search touches its front alone.
+FRONT_COLOUR = "#d62728"
+OTHER_COLOUR = "#b5b5b5"
 RECORD_TAG = "autokd.record"  # written last: a run without it was cut off half-way
 
 
@@ -56,6 +59,7 @@ def trial_tags(result: TrialResult, *, on_front: bool = False) -> dict[str, str]
         "autokd.candidate": result.candidate.hash,
         "autokd.student": result.candidate.student.describe(),
         ON_FRONT: "true" if on_front else "false",
+        "mlflow.runColor": OTHER_COLOUR,
         "mlflow.note.content": _note(result),
     }
     if result.audit is not None:
