@@ -2,11 +2,12 @@
 #   make quickstart   installs into .venv and runs the quickstart search
 #   make notebooks    runs the notebooks and writes their pages in docs/ again
 #   make test         installs into .venv; format, lint, types and all tests
+#   make docs         installs into .venv; builds the documentation into build/docs
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-fast notebooks ui clean
+.PHONY: quickstart test test-fast notebooks docs ui clean
 
 quickstart: .venv/installed
 	$(BIN)/autokd search search_spaces/quickstart.yaml
@@ -22,6 +23,9 @@ test-fast: .venv/installed
 
 notebooks: .venv/installed
 	$(BIN)/python notebooks/render.py
+
+docs: .venv/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 ui: .venv/installed
 	$(BIN)/autokd ui

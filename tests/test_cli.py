@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -13,8 +12,6 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +20,11 @@ import pytest
 import torch
 import yaml
 from audit_files import write_even
+from command_line import autokd
 from PIL import Image
 
-from autokd import cli
-from autokd.config import load_config, parse_config
+from autokd.config import load_config
 from autokd.data import load_data
-from autokd.space import Space
 from autokd.tracking.read import read_study
 from autokd.tracking.store import open_store
 
@@ -38,38 +34,6 @@ COMMANDS = (
     "run", "export", "register", "latency-serve", "monitor", "measure", "cache", "schema", "ui",
 )  # fmt: skip
 ENDLESS = ("ui", "latency-serve")  # they run until they are stopped
-
-
-@dataclass(frozen=True)
-class Done:
-    status: int
-    out: str
-    err: str
-
-
-def autokd(*arguments: str) -> Done:
-    """The command in this process: importing torch anew for each would take minutes."""
-    out, err = io.StringIO(), io.StringIO()
-    saved, sys.argv = sys.argv, ["autokd", *arguments]
-    status: Any = 0
-    try:
-        with redirect_stdout(out), redirect_stderr(err):
-            cli.main()
-    except SystemExit as stopped:
-        status = stopped.code or 0
-    finally:
-        sys.argv = saved
-    return Done(int(status), out.getvalue(), err.getvalue())
-
-
-def readme_blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-
-
-def readme_commands() -> list[str]:
-    """Lines that a reader would paste: `$ autokd …` in console blocks."""
-    lines = [line for block in readme_blocks("console") for line in block.splitlines()]
-    return [line.removeprefix("$ ") for line in lines if line.startswith("$ autokd")]
 
 
 def help_example(command: str) -> str:
@@ -318,14 +282,14 @@ def test_a_search_that_is_refused_leaves_earlier_records_whole(place: Path) -> N
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in which the quickstart has been run as README says."""
+    """A folder in which the quickstart has been run."""
     place = tmp_path_factory.mktemp("quickstart")
     shutil.copytree(ROOT / "search_spaces", place / "search_spaces")
     write_even(place)  # what the example of `autokd audit` reads
     before = Path.cwd()
     os.chdir(place)
     try:
-        done = autokd(*shlex.split(readme_commands()[0])[1:])
+        done = autokd("search", "search_spaces/quickstart.yaml")
         assert done.status == 0, done.err
         (place / "out.txt").write_text(done.out)
         write_new_images(place / "new.npz")
@@ -368,30 +332,12 @@ def test_the_quickstart_leaves_a_front_beside_teacher_and_control(searched: Path
 
 
 @pytest.mark.slow
-def test_examples_of_readme_and_help_run_as_they_stand(searched: Path) -> None:
+def test_examples_of_help_run_as_they_stand(searched: Path) -> None:
     runs = [command for command in COMMANDS if command not in ENDLESS]
-    examples = [help_example(command) for command in runs]
-    for example in dict.fromkeys([*readme_commands(), *examples]):
-        if example.startswith("autokd ui"):
-            continue  # runs until it is stopped: see the next test
+    for example in [help_example(command) for command in runs]:
         arguments = shlex.split(example.split(">")[0])[1:]
         done = autokd(*arguments)
         assert done.status == 0, f"{example}\n{done.out}\n{done.err}"
-
-
-@pytest.mark.slow
-def test_python_blocks_of_readme_run_as_they_stand(searched: Path) -> None:
-    blocks = readme_blocks("python")
-    assert blocks
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})
-
-
-def test_the_search_file_in_readme_is_valid() -> None:
-    whole = [block for block in readme_blocks("yaml") if "students:" in block]
-    assert whole
-    for block in whole:
-        Space(parse_config(yaml.safe_load(block), source="README"), image_size=8)
 
 
 @pytest.mark.slow
