@@ -17,10 +17,13 @@ ROOT = Path(__file__).parents[2]
 PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 _OUTSIDE = re.compile(r"\]\(\.\./((?!\.\.)[^)#\s]+)((?:#[^)]*)?)\)")  # ](../benchmarks/costs.py)
 
+_LINK = re.compile(r"\[([^\]]+)\]\(([^)#\s]+)\)")
+
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, target in PAGES.items():
         text = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
+        text = _LINK.sub(lambda found: found[1] if (ROOT / found[2]).is_dir() else found[0], text)
         files.append(File.generated(config, target, content=text))
     for file in [*files.documentation_pages()]:
         if "/" in file.src_uri:
