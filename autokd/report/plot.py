@@ -85,7 +85,7 @@ def pareto_html(
         title={"text": title, "subtitle": {"text": _subtitle(groups, low, unknown)}},
         template="plotly_white",
         updatemenus=[
-            {"buttons": buttons, "x": 0.0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
+            {"buttons": buttons, "x": 1.0, "xanchor": "right", "y": 1.02, "yanchor": "bottom"}
         ],
         legend={"orientation": "h", "y": -0.18},
         hovermode="closest",
