@@ -117,8 +117,10 @@ def print_counts() -> None:
     print(
         f"equal to the last MAC {(difference == 0).sum()}, within 0.5 % {(difference <= 0.005).sum()}"
     )
-    print(difference[difference > 0].to_string())
-    print(table["error"].dropna().to_string(max_colwidth=None))
+    for name, share in difference[difference > 0].items():
+        print(f"{name}: {share:.3%}")
+    for name, error in table["error"].dropna().items():
+        print(f"{name}: {error}")
 
 
 def main() -> None:
