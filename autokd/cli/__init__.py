@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping
 import typer
 from rich.console import Console
 
-from autokd.cli import audit, deploy, look, measure, monitor, search
+from autokd.cli import audit, deploy, doctor, look, measure, monitor, search
+from autokd.cli.statuses import epilog
 from autokd.errors import AutoKDError
 
 app = typer.Typer(
     help="Search distilled students under a hardware budget; keep the Pareto front in MLflow.",
+    epilog=epilog(),
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a bug keeps its traceback
     rich_markup_mode="markdown",
@@ -35,6 +37,7 @@ COMMANDS: Mapping[Callable[..., None], str] = {  # each with an example of its u
     measure.measure: "autokd measure mobilenetv3_small_100 --image-size 224",
     measure.cache: "autokd cache --clear logits",
     measure.schema: "autokd schema > autokd.schema.json",
+    doctor.doctor: "autokd doctor --tracking-uri http://127.0.0.1:5000",
     look.ui: "autokd ui --port 5001",
 }
 for function, example in COMMANDS.items():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from autokd.cli.options import AsJson, Quiet
 from autokd.errors import ConfigError
 
 
@@ -50,13 +50,15 @@ def audit(
     out: Annotated[Path, typer.Option(help="Folder for audit.html, .json and .md.")] = Path(
         "audit"
     ),
-    as_json: Annotated[bool, typer.Option("--json", help="Print audit.json.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Audit a model made elsewhere, group by group, against its teacher on the same images.
 
     Exit status: 0 pass or warn, 1 fail, 3 undecided in a required group, 2 bad input.
     """
     from autokd.console.audit import print_audit
+    from autokd.console.output import answer
     from autokd.fairness.audit import audit as audit_predictions
     from autokd.fairness.prediction_file import read_predictions
     from autokd.records import AuditPolicy
@@ -96,10 +98,7 @@ def audit(
         },
     )
     done.save(out)
-    if as_json:
-        print(json.dumps(done.to_dict(), indent=1, allow_nan=False))
-    else:
-        print_audit(done, out)
+    answer(done.to_dict, lambda: print_audit(done, out), as_json=as_json, quiet=quiet)
     raise typer.Exit(done.exit_code)
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from autokd.cli.options import TrackingUri
+from autokd.cli.completion import complete_front
+from autokd.cli.options import AsJson, Quiet, TrackingUri
 
 
 def export(
@@ -15,7 +16,8 @@ def export(
         str,
         typer.Argument(
             help="A trial's number in the latest study, STUDY/NUMBER, an MLflow run id, a candidate's hash, or a folder "
-            "that `autokd run --output` made."
+            "that `autokd run --output` made.",
+            autocompletion=complete_front,
         ),
     ],
     output: Annotated[Path, typer.Option(help="A new folder for the file and its model card.")],
@@ -31,23 +33,33 @@ def export(
         ),
     ] = True,
     tracking_uri: TrackingUri = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a trained student as a file that ships, and hold it against the student on val.
 
     Exit status 1 if their answers differ more than the format should make them.
     """
     from autokd.api import export as export_student
+    from autokd.console.documents import export_document
     from autokd.console.export import print_exported
+    from autokd.console.output import answer, nothing_else_printed
 
-    exported = export_student(
-        candidate,
-        output,
-        format_name=format_name,
-        int8=int8,
-        normalise=normalise,
-        tracking_uri=tracking_uri,
+    with nothing_else_printed(as_json):
+        exported = export_student(
+            candidate,
+            output,
+            format_name=format_name,
+            int8=int8,
+            normalise=normalise,
+            tracking_uri=tracking_uri,
+        )
+    answer(
+        lambda: export_document(exported),
+        lambda: print_exported(exported),
+        as_json=as_json,
+        quiet=quiet,
     )
-    print_exported(exported)
     if not exported.parity.holds:
         raise typer.Exit(1)
 

@@ -9,33 +9,40 @@ from typing import Annotated
 
 import typer
 
-from autokd.cli.options import LedgerUrl, TrackingUri
+from autokd.cli.options import AsJson, LedgerUrl, Quiet, Study, TrackingUri
 from autokd.errors import ConfigError
 
 
 def status(
-    study: Annotated[str | None, typer.Argument(help="Its name; default: the latest.")] = None,
+    study: Study = None,
     ledger: LedgerUrl = None,
+    as_json: AsJson = False,
 ) -> None:
     """How far a search is that runs in another terminal, or on another machine."""
+    from autokd.console.output import answer
     from autokd.console.status import print_status
     from autokd.engine.database import ledger_url
     from autokd.engine.place import CACHE
     from autokd.engine.status import load_status
 
-    print_status(load_status(ledger_url(ledger, Path.cwd() / CACHE), study))
+    found = load_status(ledger_url(ledger, Path.cwd() / CACHE), study)
+    answer(lambda: found, lambda: print_status(found), as_json=as_json)
 
 
 def front(
-    study: Annotated[str | None, typer.Argument(help="Its name; default: the latest.")] = None,
+    study: Study = None,
     csv: Annotated[Path | None, typer.Option(help="Also write the table there.")] = None,
     html: Annotated[
         Path | None, typer.Option(help="Also write the table there, as a page.")
     ] = None,
     tracking_uri: TrackingUri = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """The Pareto front of a study as a table, read from the MLflow store."""
+    from autokd.console.documents import front_document
     from autokd.console.front import print_stored_front
+    from autokd.console.output import answer
     from autokd.report.frame import front_page, stored_front
     from autokd.tracking.read import read_study
     from autokd.tracking.store import open_to_read
@@ -43,7 +50,12 @@ def front(
     store = open_to_read(tracking_uri, Path.cwd())
     stored = read_study(store, study, front_only=True)
     frame = stored_front(stored.trials, stored.objectives, stored.teacher)
-    print_stored_front(frame, stored)
+    answer(
+        lambda: front_document(frame, stored),
+        lambda: print_stored_front(frame, stored),
+        as_json=as_json,
+        quiet=quiet,
+    )
     pages = {
         csv: frame.to_csv(index=False),
         html: front_page(frame, f"Pareto front of {stored.study}"),
@@ -54,24 +66,32 @@ def front(
 
 
 def insight(
-    study: Annotated[str | None, typer.Argument(help="Its name; default: the latest.")] = None,
+    study: Study = None,
     html: Annotated[
         Path | None, typer.Option(help="Also write it there, as a page with pictures.")
     ] = None,
     ledger: LedgerUrl = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """What a search tells: which parameters matter, how its front grew, what was rejected, where time went.
 
     Read from the search's own records; the search may still be running.
     """
-    from autokd.console.output import print_markdown
+    from autokd.console.documents import insight_document
+    from autokd.console.output import answer, print_markdown
     from autokd.engine.database import ledger_url
     from autokd.engine.insight import load_insight
     from autokd.engine.place import CACHE
     from autokd.report.insight.page import insight_html, insight_markdown
 
     found = load_insight(ledger_url(ledger, Path.cwd() / CACHE), study)
-    print_markdown(insight_markdown(found))
+    answer(
+        lambda: insight_document(found),
+        lambda: print_markdown(insight_markdown(found)),
+        as_json=as_json,
+        quiet=quiet,
+    )
     if html is not None:
         _write(html, insight_html(found))
 

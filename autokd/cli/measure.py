@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from autokd.cli.options import AsJson
 
 
 def measure(
@@ -25,7 +26,7 @@ def measure(
     published: Annotated[
         bool, typer.Option("--published", help="MACs by timm's convention too.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """The cost of a timm model in its deployed form: MACs, parameters, file size, memory, latency."""
     from dataclasses import asdict
@@ -33,6 +34,7 @@ def measure(
     from autokd.api import measure as measure_model
     from autokd.api import published_macs
     from autokd.console.candidate import print_cost
+    from autokd.console.output import answer
 
     cost = measure_model(
         model,
@@ -46,10 +48,11 @@ def measure(
     )
     shape = (channels, image_size, image_size)
     table = published_macs(model, shape, classes=classes) if published else None
-    if as_json:
-        print(json.dumps(asdict(cost) | ({"published_macs": table} if published else {}), indent=1))
-    else:
-        print_cost(model, image_size, cost, published=table)
+    answer(
+        lambda: asdict(cost) | ({"published_macs": table} if published else {}),
+        lambda: print_cost(model, image_size, cost, published=table),
+        as_json=as_json,
+    )
 
 
 def cache(
@@ -57,9 +60,12 @@ def cache(
         list[str] | None,
         typer.Option(help="Remove all of a kind (views, logits, …), or all. May be repeated."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """What searches keep in .autokd to use again, and how to be rid of it. Results are not touched."""
+    from autokd.console.documents import cleared_document, kept_document
     from autokd.console.kept import print_cleared, print_kept
+    from autokd.console.output import answer
     from autokd.engine.place import CACHE
     from autokd.kept import KINDS, list_kept
     from autokd.kept import clear as clear_kinds
@@ -67,13 +73,22 @@ def cache(
     folder = Path.cwd() / CACHE
     if clear:
         kinds = [*KINDS] if "all" in clear else clear
-        print_cleared(kinds, clear_kinds(folder, kinds))
+        freed = clear_kinds(folder, kinds)
+        answer(
+            lambda: cleared_document(kinds, freed),
+            lambda: print_cleared(kinds, freed),
+            as_json=as_json,
+        )
     else:
-        print_kept(folder, list_kept(folder))
+        kept = list_kept(folder)
+        answer(
+            lambda: kept_document(folder, kept), lambda: print_kept(folder, kept), as_json=as_json
+        )
 
 
 def schema() -> None:
     """The JSON schema of search files, for editors that complete and check YAML."""
     from autokd.config import Config
+    from autokd.console.output import to_json
 
-    print(json.dumps(Config.model_json_schema(), indent=1))
+    print(to_json(Config.model_json_schema()))

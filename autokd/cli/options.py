@@ -8,6 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from autokd.cli.completion import complete_studies
+
+Study = Annotated[
+    str | None,
+    typer.Argument(help="Its name; default: the latest.", autocompletion=complete_studies),
+]
 SearchFile = Annotated[Path, typer.Argument(metavar="FILE", help="A search file (YAML).")]
 
 TrackingUri = Annotated[
@@ -23,6 +29,15 @@ LedgerUrl = Annotated[
     typer.Option(
         help="Database of searches' own records: postgresql+psycopg://…; default: a file in .autokd.",
         envvar="AUTOKD_LEDGER",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        help="Print nothing but warnings and errors; with --json the document too.",
     ),
 ]
 Device = Annotated[

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
-from autokd.cli.options import Device, LedgerUrl, SearchFile, TrackingUri, load
+from autokd.cli.completion import complete_front, complete_studies
+from autokd.cli.options import AsJson, Device, LedgerUrl, Quiet, SearchFile, TrackingUri, load
+from autokd.cli.statuses import INTERRUPTED
 
 
 def search(
@@ -29,7 +31,10 @@ def search(
     ] = None,
     warm_start: Annotated[
         list[str] | None,
-        typer.Option(help="Begin with the front of this earlier search. May be repeated."),
+        typer.Option(
+            help="Begin with the front of this earlier search. May be repeated.",
+            autocompletion=complete_studies,
+        ),
     ] = None,
     new: Annotated[
         bool, typer.Option("--new", help="Leave an open search of this name, and begin another.")
@@ -71,13 +76,17 @@ def search(
             "(`autokd latency-serve`)."
         ),
     ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Search students, distil them, and leave their Pareto front in MLflow.
 
-    The same command goes on with a search that was interrupted (Ctrl-C, a crash, a power cut).
+    The same command goes on with a search that was interrupted (Ctrl-C, a crash, a power cut). Exit status 130 if it was.
     """
     from autokd.api import search as run
+    from autokd.console.documents import search_document
     from autokd.console.front import print_result
+    from autokd.console.output import answer, nothing_else_printed
     from autokd.console.watch import watch
 
     limits = {
@@ -104,7 +113,7 @@ def search(
         "warm_start": warm_start or None,
     }
     config = load(file, {"budget": limits, "search": length, "": {"seed": seed}})
-    with watch(config) as observe:
+    with nothing_else_printed(as_json), watch(config, quiet=quiet) as observe:
         result = run(
             config,
             workers=workers,
@@ -115,15 +124,33 @@ def search(
             new=new,
             observe=observe,
         )
-    print_result(result, tracking_uri)
+    answer(
+        lambda: search_document(result),
+        lambda: print_result(result, tracking_uri),
+        as_json=as_json,
+        quiet=quiet,
+    )
+    if result.interrupted:
+        raise typer.Exit(INTERRUPTED)
 
 
-def check(file: SearchFile, device: Device = None) -> None:
+def check(
+    file: SearchFile, device: Device = None, quiet: Quiet = False, as_json: AsJson = False
+) -> None:
     """Validate a search file: what share of its space fits the budget, what a trial will cost. Trains nothing."""
     from autokd.console.check import print_check
+    from autokd.console.documents import check_document
+    from autokd.console.output import answer, nothing_else_printed
     from autokd.engine.check import check_search
 
-    print_check(file, check_search(load(file, {}), directory=Path.cwd(), device=device))
+    with nothing_else_printed(as_json):
+        found = check_search(load(file, {}), directory=Path.cwd(), device=device)
+    answer(
+        lambda: check_document(file, found),
+        lambda: print_check(file, found),
+        as_json=as_json,
+        quiet=quiet,
+    )
 
 
 def space(
@@ -132,15 +159,25 @@ def space(
     html: Annotated[
         Path | None, typer.Option(help="Write MACs against parameters as an interactive picture.")
     ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """What is in a search file's space: models, how many students, their costs, what fits the budget. Trains nothing."""
+    from autokd.console.documents import outline_document
     from autokd.console.outline import print_outline
+    from autokd.console.output import answer, nothing_else_printed
     from autokd.engine.outline import outline
     from autokd.errors import storage_errors
     from autokd.report.outline import outline_html
 
-    found = outline(load(file, {}), directory=Path.cwd(), students=students)
-    print_outline(file, found)
+    with nothing_else_printed(as_json):
+        found = outline(load(file, {}), directory=Path.cwd(), students=students)
+    answer(
+        lambda: outline_document(file, found),
+        lambda: print_outline(file, found),
+        as_json=as_json,
+        quiet=quiet,
+    )
     if html:
         shown = {
             model: [(s.spec.describe(), s.cost, s.fits) for s in group]
@@ -154,7 +191,8 @@ def run(
     candidate: Annotated[
         str,
         typer.Argument(
-            help="A trial's number in the latest study, STUDY/NUMBER, an MLflow run id, a candidate's hash, or a candidate.yaml."
+            help="A trial's number in the latest study, STUDY/NUMBER, an MLflow run id, a candidate's hash, or a candidate.yaml.",
+            autocompletion=complete_front,
         ),
     ],
     output: Annotated[
@@ -162,12 +200,16 @@ def run(
     ] = None,
     tracking_uri: TrackingUri = None,
     device: Device = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train one candidate again from its record, and compare its val accuracy with the recorded one.
 
     Under torchrun, all its processes train it together. Exit status 1 if it fails.
     """
     from autokd.console.candidate import print_rerun
+    from autokd.console.documents import rerun_document
+    from autokd.console.output import answer, nothing_else_printed
     from autokd.engine.rerun import rerun
     from autokd.tracking.find import find_candidate
     from autokd.tracking.store import open_store
@@ -176,8 +218,14 @@ def run(
         text, source = Path(candidate).read_text(encoding="utf-8"), candidate
     else:
         text, source = find_candidate(open_store(tracking_uri, Path.cwd(), create=False), candidate)
-    done = rerun(text, source=source, directory=Path.cwd(), device=device, output=output)
+    with nothing_else_printed(as_json):
+        done = rerun(text, source=source, directory=Path.cwd(), device=device, output=output)
     if done.first:
-        print_rerun(done)
+        answer(
+            lambda: rerun_document(done),
+            lambda: print_rerun(done),
+            as_json=as_json,
+            quiet=quiet,
+        )
     if done.result.state != "complete":
         raise typer.Exit(1)

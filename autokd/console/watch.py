@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -29,17 +30,19 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def watch(config: Config) -> Iterator[Observe]:
-    """A progress bar in a terminal, log lines elsewhere, while a search runs."""
+def watch(config: Config, *, quiet: bool = False) -> Iterator[Observe]:
+    """A progress bar in a terminal, log lines elsewhere, while a search runs; of warnings alone with `quiet`."""
     errors = Console(stderr=True, highlight=False)
-    if not errors.is_terminal:
+    # FORCE_COLOR makes a terminal of a pipe for rich: colours are welcome there, a bar that moves is not
+    live = errors.is_interactive and sys.stderr.isatty()
+    if not live:
         handler: logging.Handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     else:
         handler = RichHandler(console=errors, show_path=False, show_level=False, markup=False)
     logger = logging.getLogger("autokd")
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -47,7 +50,7 @@ def watch(config: Config) -> Iterator[Observe]:
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    bar = Bar(*columns, console=errors, transient=True, disable=not errors.is_terminal)
+    bar = Bar(*columns, console=errors, transient=True, disable=quiet or not live)
     line = bar.add_task("trials", total=config.search.trials, note="")
     seen = -1
 

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Float, Integer, MetaData, String, Table, Text, create_engine, select
+from sqlalchemy import (
+    Column,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    delete,
+    func,
+    inspect,
+    select,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from autokd.errors import ConfigError
+from autokd.errors import ConfigError, StorageError
 
+CONNECT_SECONDS = 10  # after which a database server is taken to be away
 STUDY_DIGITS = 6  # of a study's name, after the search's and a hyphen
 
 EVENTS = Table(
@@ -91,14 +105,7 @@ def known_studies(url: str) -> list[str]:
 def read_status(url: str, study: str | None) -> tuple[str, float, dict[str, Any]]:
     """Name, time in seconds since 1970 and status of a study, or of the one that was active last."""
     shown = shown_url(url)
-    engine = create_engine(url)
-    try:
-        with engine.connect() as connection:
-            rows = connection.execute(select(STATUS).order_by(STATUS.c.at.desc())).all()
-    except SQLAlchemyError:
-        rows = []
-    finally:
-        engine.dispose()
+    rows = _statuses(url)
     found = [row for row in rows if study in (None, row.study)]
     if not found:
         known = f"; known: {', '.join(row.study for row in rows)}" if rows else ""
@@ -106,6 +113,53 @@ def read_status(url: str, study: str | None) -> tuple[str, float, dict[str, Any]
             f"{shown}: no search {study or ''} has run here{known}".replace("  ", " ")
         )
     return found[0].study, found[0].at, json.loads(found[0].record)
+
+
+def read_statuses(url: str) -> list[tuple[str, dict[str, Any]]]:
+    """Name and status of every study, the one that was active last first. None where there is no ledger to read."""
+    return [(row.study, json.loads(row.record)) for row in _statuses(url)]
+
+
+def _statuses(url: str) -> Sequence[Any]:
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            return connection.execute(select(STATUS).order_by(STATUS.c.at.desc())).all()
+    except SQLAlchemyError:
+        return []
+    finally:
+        engine.dispose()
+
+
+def ledger_health(url: str) -> str:
+    """What there is, in words; a lock is taken as a writer does. Raises StorageError where a search would fail."""
+    shown, made = shown_url(url), make_url(url)
+    if made.get_backend_name() == "sqlite" and not Path(made.database or "").exists():
+        return f"{shown}, which the first search makes"
+    seconds = {"connect_timeout": CONNECT_SECONDS} if "postgresql" in url else {}
+    try:
+        engine = create_engine(url, connect_args=seconds)
+    except ImportError as error:
+        raise needs_driver(shown, error) from None
+    try:
+        with engine.begin() as connection:
+            if not inspect(connection).has_table(EVENTS.name):
+                return f"{shown}, which the first search fills"
+            connection.execute(delete(STATUS).where(STATUS.c.study == ""))  # there is none
+            count = connection.execute(select(func.count(EVENTS.c.study.distinct()))).scalar()
+        return f"{shown}, searches in it: {count}"
+    except SQLAlchemyError as error:
+        raise cannot_open(shown, error) from None
+    finally:
+        engine.dispose()
+
+
+def needs_driver(shown: str, error: ImportError) -> StorageError:
+    return StorageError(f"{shown}: the ledger needs {error.name}; pip install 'autokd[postgres]'")
+
+
+def cannot_open(shown: str, error: Exception) -> StorageError:
+    return StorageError(f"{shown}: the ledger can't be opened: {str(error).splitlines()[0]}")
 
 
 def shown_url(url: str) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, delete, insert, select
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
 
-from autokd.engine.database import EVENTS, STATUS, shown_url
+from autokd.engine.database import EVENTS, STATUS, cannot_open, needs_driver, shown_url
 from autokd.errors import StorageError
 from autokd.records import Candidate, TrialResult, content_hash
 
@@ -89,13 +89,9 @@ class Ledger:
             EVENTS.metadata.create_all(self._engine)
             events = self._read()
         except ImportError as error:
-            raise StorageError(
-                f"{self._shown}: the ledger needs {error.name}; pip install 'autokd[postgres]'"
-            ) from None
+            raise needs_driver(self._shown, error) from None
         except (SQLAlchemyError, OSError) as error:
-            raise StorageError(
-                f"{self._shown}: the ledger can't be opened: {str(error).splitlines()[0]}"
-            ) from None
+            raise cannot_open(self._shown, error) from None
         self._place = len(events)
         for kind, trial, clock, record in events:
             self.clock = clock

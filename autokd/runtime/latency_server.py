@@ -190,7 +190,7 @@ def is_contended(pressure: float, *, waiting: float, drift: float = 1.0) -> bool
 def describe_cpu(threads: int, runtime: str, *, batch: int = 1) -> str:
     """``AMD EPYC 9354, 1 thread, ONNX Runtime 1.32.0, 8 images``. Never a host's name."""
     images = f", {batch} images" if batch > 1 else ""
-    return f"{_cpu_name()}, {threads} thread{'s' if threads != 1 else ''}, {runtime}{images}"
+    return f"{cpu_name()}, {threads} thread{'s' if threads != 1 else ''}, {runtime}{images}"
 
 
 def _reference() -> Call:
@@ -222,7 +222,7 @@ def _pressure() -> float:
     return float(found[1]) if found else 0.0
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -263,9 +263,7 @@ class _Handler(BaseHTTPRequestHandler):
         return options | {"memory": memory}
 
     def do_GET(self) -> None:
-        self._answer(
-            200, {"device": _cpu_name(), "use": "POST a graph, with Authorization: Bearer"}
-        )
+        self._answer(200, {"device": cpu_name(), "use": "POST a graph, with Authorization: Bearer"})
 
     def _answer(self, status: int, record: dict[str, Any]) -> None:
         body = json.dumps(record).encode()
@@ -290,7 +288,7 @@ def serve(host: str, port: int, token: str | None) -> None:
     with LatencyServer(host, port, known) as server:
         if not token:
             print(f"token: {known}")
-        print(f"{_cpu_name()} times graphs on http://{host}:{server.server_port}", flush=True)
+        print(f"{cpu_name()} times graphs on http://{host}:{server.server_port}", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
 

@@ -112,6 +112,11 @@ def list_studies(store: Store | Rows) -> tuple[StudyEntry, ...]:
         return tuple(_entry(run, names[run.info.experiment_id]) for run in _parents(store))
 
 
+def count_studies(store: Store) -> int:
+    with one_line_errors(store):
+        return len(_parents(store))
+
+
 def read_study(store: Store | Rows, study: str | None, *, front_only: bool = False) -> StoredStudy:
     """One search by its name, or the latest. Raises TrackingError that names the known ones.
 
