@@ -30,9 +30,14 @@ from autokd.tracking.store import open_store
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
-    "search", "status", "front", "audit", "check", "space",
-    "run", "export", "register", "latency-serve", "monitor", "measure", "cache", "schema", "ui",
+    "search", "status", "front", "insight", "audit", "check", "space",
+    "run", "export", "register", "latency-serve", "monitor", "measure", "cache", "schema", "doctor", "ui",
 )  # fmt: skip
+# for commands in processes of their own: what pytest's filter is for the others. The exception is pyproject's.
+STRICT = (
+    "error::DeprecationWarning,error::PendingDeprecationWarning,error::FutureWarning,"
+    "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
+)
 ENDLESS = ("ui", "latency-serve")  # they run until they are stopped
 
 

@@ -64,7 +64,7 @@ DOORS = {
     "rich": {"cli", "console"},
     "torchvision": {"data"},
     "pydantic": {"config", "sections", "parameters"},
-    "pydantic_core": {"console"},
+    "pydantic_core": {"console", "parameters"},
     "packaging": {"doctor"},
     "sklearn": {"data", "engine", "drift"},
     "matplotlib": {"fairness"},

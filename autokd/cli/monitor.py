@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Annotated
 import typer
 
 from autokd.cli.audit import parse_bands
-from autokd.cli.options import Device, LedgerUrl, TrackingUri, load
+from autokd.cli.options import AsJson, Device, LedgerUrl, TrackingUri, load
+from autokd.cli.statuses import INTERRUPTED
 
 
 def monitor(
@@ -48,7 +48,7 @@ def monitor(
     out: Annotated[
         Path, typer.Option(help="Folder for monitor.json and the audit's report.")
     ] = Path("monitor"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print monitor.json.")] = False,
+    as_json: AsJson = False,
     redistil: Annotated[
         bool,
         typer.Option(
@@ -65,6 +65,7 @@ def monitor(
     Exit status: 0 keep, 3 undecided or look closer, 1 re-distil, 2 bad input; with --redistil that of the search.
     """
     from autokd.console.monitor import print_monitored
+    from autokd.console.output import answer
     from autokd.monitoring.call import monitor as monitor_images
     from autokd.monitoring.redistil import SEARCH_FILE, write_search_file
 
@@ -81,10 +82,7 @@ def monitor(
         device=device,
     )
     found.save(out)
-    if as_json:
-        print(json.dumps(found.to_dict(), indent=1, allow_nan=False))
-    else:
-        print_monitored(found, out)
+    answer(found.to_dict, lambda: print_monitored(found, out), as_json=as_json)
     if not redistil:
         raise typer.Exit(found.exit_code)
     file = write_search_file(found, out / SEARCH_FILE)
@@ -113,3 +111,5 @@ def _search(
         )
     if not quiet:
         print_result(result, tracking_uri)
+    if result.interrupted:
+        raise typer.Exit(INTERRUPTED)

@@ -10,7 +10,7 @@ MEANINGS: Mapping[int, str] = {
     DONE: "done",
     VERDICT: "done, and the answer is no (an audit fails, an export differs, a training fails), or a bug, with its traceback",
     BAD_INPUT: "bad input or a store that does not work, in one line; nothing was begun",
-    UNDECIDED: "an audit leaves a required group undecided",
+    UNDECIDED: "undecided, by an audit or by monitor",
     INTERRUPTED: "interrupted with Ctrl-C; a search goes on with the same command",
 }
 
