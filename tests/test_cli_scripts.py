@@ -26,7 +26,6 @@ from autokd.records import Cost
 
 __all__ = ["place"]  # a fixture
 
-pytestmark = pytest.mark.filterwarnings("error")
 COMMAND = (sys.executable, "-m", "autokd.cli")
 
 
