@@ -30,7 +30,7 @@ from autokd.tracking.store import open_store
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
-    "search", "status", "front", "insight", "audit", "check", "space",
+    "search", "status", "front", "insight", "sync", "audit", "check", "space",
     "run", "export", "register", "latency-serve", "monitor", "measure", "cache", "schema", "doctor", "ui",
 )  # fmt: skip
 # for commands in processes of their own: what pytest's filter is for the others. The exception is pyproject's.

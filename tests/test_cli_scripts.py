@@ -18,7 +18,8 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 import pytest
-from test_cli import COMMANDS, ROOT, STRICT, Done, autokd, place, search_file
+from command_line import Done, autokd
+from test_cli import COMMANDS, ROOT, STRICT, place, search_file
 
 from autokd.cli.statuses import MEANINGS
 from autokd.console.output import to_json

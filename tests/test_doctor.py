@@ -13,7 +13,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from test_cli import ROOT, Done, autokd, place
+from command_line import Done, autokd
+from test_cli import ROOT, place
 
 from autokd.doctor import examine
 from autokd.doctor.stores import examine_stores

@@ -17,7 +17,8 @@ from autokd.config import parse_config
 from autokd.space import Space
 from autokd.students.families import FAMILIES
 
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+APP = typer.main.get_command(app)
+COMMANDS = APP.commands  # type: ignore[attr-defined]
 RUN = {"console", "python"}
 READ = {"yaml": "validated here", "bash": "a script", "text": "nothing to type"}
 OTHERS = {  # options in the text that are other programs'
@@ -88,7 +89,9 @@ def test_commands_and_options_in_the_text_exist(page: Path) -> None:
     for code in re.findall(r"`((?:autokd |--)[^`\n]+)`", text):
         words = code.split()
         known = EVERY_OPTION | OF_BENCHMARKS | OTHERS
-        if words[0] == "autokd" and not words[1].isupper():
+        if words[0] == "autokd" and words[1].startswith("-"):
+            known = options(APP)  # of autokd itself
+        elif words[0] == "autokd" and not words[1].isupper():
             assert words[1] in COMMANDS, f"{page.name}: {code}"
             known = options(COMMANDS[words[1]])
         if any(word.endswith(".py") for word in words):
