@@ -15,6 +15,7 @@ PAGE = "reference/commands.md"
 HEAD = """# Commands
 
 Every command, made from the program itself; `autokd COMMAND --help` says the same. Values of options replace those of the search file.
+[What each exit status means, and output for scripts](../exit_statuses.md).
 """
 
 
