@@ -96,6 +96,6 @@ def test_a_notebook_runs_from_top_to_bottom_against_a_store_of_its_own(path, tmp
     subprocess.run(
         [sys.executable, ROOT / "notebooks" / "render.py", path.stem, "--docs", tmp_path],
         check=True,
-        timeout=600,
+        timeout=1500,
     )
     assert stale_cell(path, (tmp_path / f"{path.stem}.md").read_text(encoding="utf-8")) is None
