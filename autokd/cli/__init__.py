@@ -25,7 +25,7 @@ COMMANDS: Mapping[Callable[..., None], str] = {  # each with an example of its u
     look.status: "autokd status",
     look.front: "autokd front --csv front.csv",
     look.insight: "autokd insight --html insight.html",
-    look.sync: "autokd sync --tracking-uri http://127.0.0.1:5000",
+    look.sync: "autokd sync",
     search.check: "autokd check search_spaces/quickstart.yaml",
     search.space: "autokd space search_spaces/quickstart.yaml --html space.html",
     search.run: "autokd run 3",
