@@ -37,7 +37,7 @@ COMMANDS: Mapping[Callable[..., None], str] = {  # each with an example of its u
     measure.measure: "autokd measure mobilenetv3_small_100 --image-size 224",
     measure.cache: "autokd cache --clear logits",
     measure.schema: "autokd schema > autokd.schema.json",
-    doctor.doctor: "autokd doctor --tracking-uri http://127.0.0.1:5000",
+    doctor.doctor: "autokd doctor",
     look.ui: "autokd ui --port 5001",
 }
 for function, example in COMMANDS.items():
