@@ -132,4 +132,6 @@ def test_the_note_fits_into_what_mlflow_keeps_and_says_what_it_leaves_out(size):
 
 
 def test_without_a_front_there_is_the_summary_alone():
-    assert front_note([], [], INFO, PLACES, summary="None finished.").startswith("None finished.")
+    note = front_note([], [], INFO, PLACES, summary="None finished.")
+    assert note.startswith("None finished.")
+    assert "The rest" not in note

@@ -28,7 +28,7 @@ def front_markdown(
     summary: str,
 ) -> str:
     """The whole of it, as a file of the report."""
-    advice = "\n\n".join(_advice(front, members, info, places))
+    advice = _advice(front, members, info, places)
     table = "\n".join(_table(front, members, places))
     return f"# Pareto front\n\n{advice}\n\n{summary.strip()}\n\n{table}\n\n{_how(members)}\n\n{_next(front, info)}\n"
 
@@ -48,10 +48,11 @@ def front_note(
             *(f"[{words}]({places.report.format(name)})" for name, words in _FILES.items()),
         )
     )
-    advice = "\n\n".join(_advice(front, members, info, places))
+    advice = _advice(front, members, info, places)
     table = _table(front, members, places)
+    whole = len(table)
     while True:
-        rest = "" if len(table) == len(front) + 2 else "\n\nThe rest is in report.md."
+        rest = "" if len(table) == whole else "\n\nThe rest is in report.md."
         note = "\n\n".join(
             (advice, summary.strip(), "\n".join(table) + rest, links, _next(front, info))
         ).strip()
@@ -74,11 +75,11 @@ def _advice(
     members: Sequence[FrontMember],
     info: SearchInfo,
     places: Places,
-) -> list[str]:
-    return [
-        f"{choice_sentence(choice, info.teacher, link=places.trials[choice.result.number])}"
+) -> str:
+    return "\n\n".join(
+        choice_sentence(choice, info.teacher, link=places.trials[choice.result.number])
         for choice in choose(front, members, info.objectives)
-    ]
+    )
 
 
 def _table(
