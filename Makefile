@@ -2,12 +2,14 @@
 #   make quickstart   installs into .venv and runs the quickstart search
 #   make notebooks    runs the notebooks and writes their pages in docs/ again
 #   make test         installs into .venv; format, lint, types and all tests
+#   make test-lower   installs the oldest versions that are allowed into .venv-lower; the tests that are not slow
 #   make docs         installs into .venv; builds the documentation into build/docs
 
 PYTHON ?= python3
 BIN := .venv/bin
+BIN_LOWER := .venv-lower/bin
 
-.PHONY: quickstart test test-fast notebooks docs ui clean
+.PHONY: quickstart test test-fast test-lower notebooks docs ui clean
 
 quickstart: .venv/installed
 	$(BIN)/autokd search search_spaces/quickstart.yaml
@@ -20,6 +22,10 @@ test: .venv/installed
 
 test-fast: .venv/installed
 	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow"
+
+test-lower: .venv-lower/installed
+	$(BIN_LOWER)/pytest --numprocesses 2 --dist loadfile -m "not slow"
+	$(BIN_LOWER)/pytest --numprocesses 2 tests/test_engine_sync.py
 
 notebooks: .venv/installed
 	$(BIN)/python notebooks/render.py
@@ -36,5 +42,10 @@ ui: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+.venv-lower/installed: pyproject.toml constraints-lower.txt
+	$(PYTHON) -m venv .venv-lower
+	$(BIN_LOWER)/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lower.txt --editable ".[tests]"
+	touch $@
+
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-lower

@@ -20,7 +20,7 @@ from autokd.engine.finish import SearchResult
 from autokd.engine.insight import load_insight as read_insight
 from autokd.engine.place import CACHE
 from autokd.engine.search import Observe, run_search
-from autokd.exporting import Exported, Registered, export_student, register_student
+from autokd.exporting import Exported, Registered, export_student, log_front, register_student
 from autokd.fairness.audit import Audit
 from autokd.insight import Insight
 from autokd.records import Cost, StudentSpec
@@ -85,9 +85,10 @@ def search(
     config = config.model_copy(update={"search": config.search.model_copy(update=given)})
     if seed is not None:
         config = config.model_copy(update={"seed": seed})
-    return run_search(
+    place = Path(directory).resolve()
+    result = run_search(
         config,
-        directory=Path(directory).resolve(),
+        directory=place,
         tracking_uri=tracking_uri,
         ledger=ledger,
         device=device,
@@ -95,6 +96,10 @@ def search(
         new=new,
         observe=observe,
     )
+    if config.search.log_models and not result.interrupted and not result.pending and result.links:
+        front = [trial for trial in result.results if trial.number in {*result.front["trial"]}]
+        log_front(open_store(tracking_uri, place), result.study, front, cache=place / CACHE)
+    return result
 
 
 def front(

@@ -10,6 +10,12 @@ from typing import Any
 
 from autokd import cli
 
+# For processes that tests start: what pytest's filter is for the others. The exception is pyproject's.
+STRICT = (
+    "error::DeprecationWarning,error::PendingDeprecationWarning,error::FutureWarning,"
+    "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
+)
+
 
 @dataclass(frozen=True)
 class Done:

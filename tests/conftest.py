@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import STRICT
 from tiny_task import QUICK
 
 from autokd.tracking.store import Store, open_store
 
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for what tests start: two of them share two cores
+os.environ["PYTHONWARNINGS"] = STRICT
 
 
 @pytest.fixture(scope="session")

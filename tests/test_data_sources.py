@@ -250,9 +250,9 @@ def test_an_incomplete_data_section_is_a_config_error(tmp_path, config, message)
         load(tmp_path, **config)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("datasets") is not None, reason="datasets is there")
-def test_hf_without_its_package_says_how_to_install_it(tmp_path):
-    with pytest.raises(ConfigError, match="pip install datasets"):
+def test_hf_without_its_package_says_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'autokd\[huggingface\]'"):
         load(tmp_path, source="hf", name="cifar10")
 
 

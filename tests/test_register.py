@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import re
 import signal
@@ -18,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from student_graph import image_file
-from test_export import search
+from test_export import SEARCH, search
 from typer.testing import CliRunner
 
 import autokd
@@ -29,6 +31,7 @@ from autokd.data import load_data
 from autokd.engine.place import CACHE
 from autokd.errors import ParityError
 from autokd.exporting.parity import Tolerance
+from autokd.tracking.models import models_of
 from autokd.tracking.store import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_latency")]
@@ -202,3 +205,41 @@ def _ask(port: int, body: dict[str, object]) -> list[dict[str, object]]:
             if time.monotonic() > end:
                 raise
             time.sleep(1)
+
+
+@pytest.fixture
+def with_models(tmp_path, make_store_directory):
+    """Makes a search whose front's students become models."""
+    file = make_store_directory(tmp_path) / "search.yaml"
+    text = SEARCH.replace("PRECISION", "fp32").replace("full}", "full, log_models: true}")
+    file.write_text(text)
+    return lambda: autokd.search(file, directory=tmp_path)
+
+
+def test_students_of_a_finished_front_become_models_if_the_search_says_so(
+    with_models, tmp_path, caplog
+):
+    with caplog.at_level(logging.INFO):
+        result = with_models()
+        with_models()  # nothing is left to do
+    numbers = [*result.front["trial"]]
+    told = re.findall(r"model of \S+/(\d+): .* the same answer as in PyTorch for 100", caplog.text)
+    assert [int(number) for number in told] == numbers
+    store = open_store(None, tmp_path)
+    assert models_of(store, result.study) == {(number, "fp32") for number in numbers}
+    for model in store.client.search_logged_models(store.experiment_ids()):
+        kept = Path(model.artifact_location.removeprefix("file://"))
+        described = yaml.safe_load((kept / "MLmodel").read_text())
+        assert {"signature", "saved_input_example_info"} <= described.keys()
+        assert not [*kept.rglob("*.pkl")]
+
+
+def test_a_student_that_fails_parity_has_no_model_and_the_search_is_done_all_the_same(
+    with_models, tmp_path, caplog, monkeypatch
+):
+    impossible = Tolerance(difference=-1.0, agreement=1.0)
+    monkeypatch.setattr("autokd.exporting.export.EXACT", impossible)
+    result = with_models()
+    assert len(result.front)
+    assert f"no model of {result.study}/" in caplog.text
+    assert models_of(open_store(None, tmp_path), result.study) == set()

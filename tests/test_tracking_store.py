@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sqlite3
@@ -237,3 +238,23 @@ def test_a_server_that_dies_in_a_search_gets_its_trials_when_it_is_back(store_di
         assert sorted(trial_runs(store)) == [0, 1, 2]
         finish(tracker, [make_result(n) for n in range(3)], [2])
         assert trial_runs(store)[2].data.tags["autokd.pareto"] == "true"
+
+
+@pytest.mark.slow
+def test_a_server_that_is_away_when_a_search_begins_gets_it_when_it_is_back(
+    store_directory, caplog
+):
+    port = _free_port()
+    with caplog.at_level(logging.WARNING):
+        store = open_store(f"http://127.0.0.1:{port}", store_directory, may_be_away=True)
+    assert "the search goes on" in caplog.text
+    tracker = begin(store)
+    tracker.log_trial(make_result(0))
+    assert (tracker.pending, tracker.run_id) == (1, None)
+    with pytest.raises(TrackingError, match="1 trials and the front are missing"):
+        finish(tracker, [make_result(0)], [0])
+    with _server(store_directory, port):
+        tracker.log_trial(make_result(1))
+        assert tracker.pending == 0
+        assert sorted(trial_runs(store)) == [0, 1]
+        assert store.client.get_run(tracker.run_id).info.status == "RUNNING"

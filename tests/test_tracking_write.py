@@ -105,10 +105,8 @@ def test_the_audit_of_the_teacher_is_with_the_search(store, tmp_path):
     report.mkdir()
     (report / "audit.md").write_text("the teacher alone")
     tracker = Tracker(store)
-    run_id = tracker.begin(
-        make_info(), versions={}, git_commit=None, command=None, teacher_audit=report
-    )
-    assert read_text(store, run_id, "teacher_audit/audit.md") == "the teacher alone"
+    tracker.begin(make_info(), versions={}, git_commit=None, command=None, teacher_audit=report)
+    assert read_text(store, tracker.run_id, "teacher_audit/audit.md") == "the teacher alone"
 
 
 def test_more_points_than_one_request_may_hold_are_all_written(store):

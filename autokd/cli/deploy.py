@@ -80,6 +80,8 @@ def register(
         bool, typer.Option("--int8", help="Quantise it, calibrated on train images.")
     ] = False,
     tracking_uri: TrackingUri = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a trained student a version in MLflow's model registry, that takes image files and answers with class names.
 
@@ -87,10 +89,19 @@ def register(
     differ more than they should.
     """
     from autokd.api import register as register_student
+    from autokd.console.documents import registered_document
+    from autokd.console.output import answer, nothing_else_printed
     from autokd.console.registered import print_registered
 
-    print_registered(
-        register_student(candidate, name, alias=alias, int8=int8, tracking_uri=tracking_uri)
+    with nothing_else_printed(as_json):
+        registered = register_student(
+            candidate, name, alias=alias, int8=int8, tracking_uri=tracking_uri
+        )
+    answer(
+        lambda: registered_document(registered),
+        lambda: print_registered(registered),
+        as_json=as_json,
+        quiet=quiet,
     )
 
 

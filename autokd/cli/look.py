@@ -56,13 +56,10 @@ def front(
         as_json=as_json,
         quiet=quiet,
     )
-    pages = {
-        csv: frame.to_csv(index=False),
-        html: front_page(frame, f"Pareto front of {stored.study}"),
-    }
-    for path, text in pages.items():
-        if path is not None:
-            _write(path, text)
+    if csv is not None:
+        _write(csv, frame.to_csv(index=False))
+    if html is not None:
+        _write(html, front_page(frame, f"Pareto front of {stored.study}"))
 
 
 def insight(
@@ -100,17 +97,24 @@ def sync(
     study: Annotated[str | None, typer.Argument(help="Its name; default: the latest.")] = None,
     tracking_uri: TrackingUri = None,
     ledger: LedgerUrl = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write what MLflow lacks of a search, from the search's own records: after a server was away, or into another store.
 
     Nothing is written twice, and no data and no teacher are needed.
     """
     from autokd.console.front import print_synced
+    from autokd.console.output import answer, nothing_else_printed
     from autokd.engine.sync import sync_search
 
-    print_synced(
-        sync_search(study, directory=Path.cwd(), tracking_uri=tracking_uri, ledger=ledger),
-        tracking_uri,
+    with nothing_else_printed(as_json):
+        synced = sync_search(study, directory=Path.cwd(), tracking_uri=tracking_uri, ledger=ledger)
+    answer(
+        lambda: synced,
+        lambda: print_synced(synced, tracking_uri),
+        as_json=as_json,
+        quiet=quiet,
     )
 
 

@@ -29,6 +29,13 @@ def search(
     final_seeds: Annotated[
         int | None, typer.Option(min=0, help="Train the front again with so many further seeds.")
     ] = None,
+    log_models: Annotated[
+        bool | None,
+        typer.Option(
+            "--log-models/--no-log-models",
+            help="In the end make each student of the front a model in MLflow, ready to register.",
+        ),
+    ] = None,
     warm_start: Annotated[
         list[str] | None,
         typer.Option(
@@ -110,6 +117,7 @@ def search(
         "gpus_per_trial": gpus_per_trial,
         "shared": shared,
         "final_seeds": final_seeds,
+        "log_models": log_models,
         "warm_start": warm_start or None,
     }
     config = load(file, {"budget": limits, "search": length, "": {"seed": seed}})

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from autokd.engine.rerun import Rerun
     from autokd.engine.survey import Survey
     from autokd.exporting.export import Exported
+    from autokd.exporting.registered import Registered
     from autokd.insight import Insight
     from autokd.tracking.read import StoredStudy
 
@@ -111,6 +112,13 @@ def rerun_document(rerun: Rerun) -> dict[str, Any]:
 
 def export_document(exported: Exported) -> dict[str, Any]:
     return _fields(exported) | {"holds": exported.parity.holds}
+
+
+def registered_document(registered: Registered) -> dict[str, Any]:
+    """Without the store's URI, which may hold a password."""
+    document = _fields(registered)
+    del document["tracking_uri"]
+    return document | {"uri": registered.version.uri}
 
 
 def kept_document(folder: Path, kept: Sequence[Kept]) -> dict[str, Any]:

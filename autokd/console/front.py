@@ -31,7 +31,7 @@ def print_result(result: SearchResult, tracking_uri: str | None) -> None:
     out = Console(soft_wrap=True, highlight=False)
     out.print(f"\n{result.summary}")
     out.print(f"Stopped: {result.stopped_because}. Study: {result.study}")
-    if result.pending:
+    if result.pending or not result.links:
         out.print(
             f"MLflow was away: {result.pending} trials and the front are not there yet, and nothing is lost. When it is "
             f"back: autokd sync {result.study}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from autokd.cost.meta import CountMacs, SkipInitialisation
+from autokd.cost.meta import CountMacs, SkipInitialisation, without_autocast
 from autokd.cost.size import Weights, weights_of
 from autokd.errors import AutoKDError, CostError, one_line
 from autokd.quantities import format_count
@@ -40,7 +40,7 @@ def count_on_meta(build: Callable[[], nn.Module], input_shape: InputShape) -> Co
     model = _build(build)
     name = type(model).__name__
     image = torch.empty(1, *input_shape, device="meta")
-    with torch.no_grad(), CountMacs(image) as counter:
+    with torch.no_grad(), without_autocast(), CountMacs(image) as counter:
         try:
             model(image)
         except Exception as error:

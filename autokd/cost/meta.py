@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -43,6 +44,24 @@ class SkipInitialisation(TorchFunctionMode):
             if isinstance(tensor, Tensor) and tensor.is_meta and not _is_followed(tensor):
                 return tensor
         return func(*args, **kwargs)
+
+
+@contextmanager
+def without_autocast() -> Iterator[None]:
+    """Models that cast their attention themselves run on the meta device too. There is nothing to cast there, and PyTorch
+    up to 2.14 refuses to try."""
+    original = torch.autocast
+
+    def autocast(device_type: str, *args: Any, **kwargs: Any) -> AbstractContextManager[Any]:
+        if device_type == "meta":
+            return nullcontext()
+        return original(device_type, *args, **kwargs)
+
+    torch.autocast = autocast  # type: ignore[assignment, misc]
+    try:
+        yield
+    finally:
+        torch.autocast = original  # type: ignore[misc]
 
 
 def _is_followed(tensor: Tensor) -> bool:

@@ -63,7 +63,9 @@ def read_hugging_face(config: DataConfig, cache: Path) -> StoredSet:  # noqa: AR
     if config.name is None:
         raise ConfigError("data.name is missing: source 'hf' needs the name of a data set")
     if importlib.util.find_spec("datasets") is None:
-        raise ConfigError("source 'hf' needs the package datasets: pip install datasets")
+        raise ConfigError(
+            "source 'hf' needs the package datasets: pip install 'autokd[huggingface]'"
+        )
     name = config.name
     root = str(config.root) if config.root else None
     columns = _find_columns(name, root)

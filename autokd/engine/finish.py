@@ -27,12 +27,12 @@ class SearchResult:
     """What a search came to."""
 
     study: str
-    run_id: str  # of the MLflow parent run
+    run_id: str | None  # of the MLflow parent run; None: MLflow was away all the time
     front: pd.DataFrame  # columns: autokd.report.frame.COLUMNS
     summary: str
     stopped_because: str
     interrupted: bool  # by its user: the front is not tested yet, and the same search goes on
-    links: Mapping[str, str]  # into the MLflow UI, below its address
+    links: Mapping[str, str]  # into the MLflow UI, below its address; empty where there is no run
     results: tuple[TrialResult, ...]
     info: SearchInfo
     pending: int  # trials that MLflow does not have, because it was away
@@ -44,7 +44,6 @@ def finish(
     ledger: Ledger,
     tracker: Tracker,
     *,
-    run_id: str,
     scale: Scale,
     reason: str,
     interrupted: bool,
@@ -64,12 +63,12 @@ def finish(
         log.warning("%s", error)
     return SearchResult(
         study=info.study,
-        run_id=run_id,
+        run_id=tracker.run_id,
         front=found.frame,
         summary=found.summary,
         stopped_because=reason,
         interrupted=interrupted,
-        links=asdict(tracker.links()),
+        links=asdict(tracker.links()) if tracker.run_id else {},
         results=found.results,
         info=info,
         pending=tracker.pending,

@@ -22,6 +22,7 @@ UNIMPORTANT = {
             "final_seeds",
             "shared",
             "cache_limit",
+            "log_models",
         ),
         *("executor", "ray_address", "gpus_per_trial", "cpus_per_trial"),
     ),

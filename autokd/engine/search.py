@@ -84,7 +84,9 @@ def run_search(
     space, costs, sample = survey_file(config, data)
     try_pretrained(sample, data)
     fronts = earlier_fronts(url, config.search.warm_start)
-    store = open_store(tracking_uri, directory)  # before the teacher: training one may take hours
+    store = open_store(
+        tracking_uri, directory, may_be_away=True
+    )  # before hours of training a teacher
     task = create_task(config, data=data, cache=cache, shared=shared, device=device)
     sample = replace(sample, teacher_macs=task.teacher_info.cost.macs)
     identity["teacher_weights"] = task.teacher_info.hash
@@ -107,7 +109,7 @@ def run_search(
             if book.notes.get(name) != value:
                 book.note(name, value)
         tracker = Tracker(store)
-        run_id = tracker.begin(info, **begun, teacher_audit=teacher_report, begun=len(book.entries))
+        tracker.begin(info, **begun, teacher_audit=teacher_report, begun=len(book.entries))
         board = Board(book)
 
         def show(progress: Progress) -> None:
@@ -135,7 +137,6 @@ def run_search(
             task,
             book,
             tracker,
-            run_id=run_id,
             scale=scale,
             reason=reason,
             interrupted=interrupted,

@@ -67,7 +67,7 @@ def _write(book: Ledger, store: Store, *, folder: Path) -> Synced:
         tell(found, info, tracker, scale=scale, reason=reason)
     else:
         tracker.interrupt()
-    if tracker.pending:
+    if tracker.pending or not tracker.run_id:
         raise TrackingError(
             f"MLflow store {store.address}: {tracker.pending} trials are not there yet; give the command again"
         )

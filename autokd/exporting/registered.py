@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from autokd.errors import ParityError
-from autokd.exporting.export import Exported, export_student
+from autokd.exporting.export import Exported
+from autokd.exporting.logged import logged_student
 from autokd.exporting.parity import Parity
 from autokd.records import COSTS
-from autokd.tracking.find import StoredTrial, fetch_trial
-from autokd.tracking.models import StudentFile, log_student
+from autokd.tracking.find import StoredTrial
 from autokd.tracking.registry import Version, check_registry, create_version
 from autokd.tracking.store import Store
 
@@ -36,35 +34,12 @@ def register_student(
 ) -> Registered:
     """Raises ParityError, and registers nothing, where the exported file says something else than the student."""
     check_registry(store, name, alias)
-    with tempfile.TemporaryDirectory(prefix="autokd-register-") as place:
-        folder = Path(place) / "trial"
-        folder.mkdir()
-        trial = fetch_trial(store, candidate, folder)
-        exported = export_student(
-            folder,
-            Path(place) / "student",
-            source=trial.description,
-            cache=cache,
-            int8=int8,
-            facts=trial.facts,
-        )
-        _refuse_difference(exported, trial)
-        metrics = {
-            "export/val_accuracy": exported.parity.accuracy,
-            "export/agreement": exported.parity.agreement,
-            "export/size_bytes": float(exported.size_bytes),
-        }
-        student = StudentFile(
-            graph=exported.path,
-            card=exported.card,
-            precision=exported.precision,
-            metrics=metrics,
-        )
-        model_id = log_student(store, trial, student)
+    with logged_student(store, candidate, int8=int8, cache=cache) as logged:
+        exported, trial = logged.exported, logged.trial
         version = create_version(
             store,
             trial,
-            model_id,
+            logged.model_id,
             name=name,
             alias=alias,
             card=exported.card.read_text(encoding="utf-8"),
@@ -72,7 +47,7 @@ def register_student(
         )
     return Registered(
         version=version,
-        model_id=model_id,
+        model_id=logged.model_id,
         student=trial.description,
         precision=exported.precision,
         size_bytes=exported.size_bytes,
@@ -109,13 +84,3 @@ def _audits(exported: Exported, trial: StoredTrial) -> dict[str, str]:
         return {}
     found = {"val": trial.tags.get("autokd.audit"), "test": trial.tags.get("autokd.test_audit")}
     return {split: verdict for split, verdict in found.items() if verdict}
-
-
-def _refuse_difference(exported: Exported, trial: StoredTrial) -> None:
-    parity = exported.parity
-    if not parity.holds:
-        raise ParityError(
-            f"{trial.description}: the {exported.precision} file gives the same answer for {parity.agreement:.2%} of "
-            f"{parity.images:,} images (at least {parity.tolerance.agreement:.1%}) and logits that differ by "
-            f"{parity.relative:.2g} of the largest; nothing was registered. `autokd export` writes the file to look at"
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -29,7 +30,7 @@ def parallel_html(
     """Costs are those among the objectives. Lines of dominated students are pale, those of the front coloured; an axis can be brushed to keep a range."""
     shown = [r for r in results if r.state == "complete" and r.cost is not None]
     if not shown:
-        return f"<!doctype html><title>{title}</title><p>No student was trained to its end.</p>\n"
+        return f"<!doctype html><title>{html.escape(title)}</title><p>No student was trained to its end.</p>\n"
     on_front = {result.number for result in front}
     params = [result.candidate.to_params() for result in shown]
     axes = [
@@ -63,8 +64,8 @@ def parallel_html(
         template="plotly_white",
         margin={"t": 170, "l": 110, "r": 90},
     )
-    html: str = figure.to_html(include_plotlyjs=True, full_html=True, default_height="90vh")
-    return html
+    page: str = figure.to_html(include_plotlyjs=True, full_html=True, default_height="90vh")
+    return page
 
 
 def _axis(label: str, texts: Sequence[str]) -> Mapping[str, Any]:

@@ -143,7 +143,7 @@ def _quiet() -> Iterator[None]:
         for logger in loggers:
             logger.setLevel(logging.ERROR)
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore", UserWarning)
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

@@ -71,7 +71,7 @@ def _quiet() -> Iterator[None]:
     torch_logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore", UserWarning)
             yield
     finally:
         torch_logger.setLevel(before)

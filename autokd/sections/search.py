@@ -95,6 +95,8 @@ class SearchConfig(Section):
     """Further proposals when one is over budget."""
     final_seeds: Annotated[int, Field(ge=0)] = 0
     """Further trainings of each member of the finished front, with other seeds."""
+    log_models: bool = False
+    """In the end make each student of the front a model in MLflow, held against the student on val: seconds each, or minutes where val is large."""
     warm_start: tuple[str, ...] = ()
     """Earlier searches whose fronts are tried first."""
 

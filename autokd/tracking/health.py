@@ -14,7 +14,7 @@ from autokd.tracking.store import PING_SECONDS, database_path, open_store, resol
 
 
 def store_health(uri: str | None, directory: Path) -> str:
-    """What there is, in words. Raises TrackingError where a search would; makes nothing that is not there."""
+    """What there is, in words. Raises TrackingError where a search could write nothing; makes nothing that is not there."""
     uri = resolve_uri(uri, directory)
     if uri.startswith("http"):
         store = open_store(uri, directory)

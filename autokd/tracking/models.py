@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from autokd.runtime import student_model
 from autokd.runtime.student_model import StudentModel
 from autokd.tracking.find import StoredTrial
+from autokd.tracking.read import find_parent
 from autokd.tracking.store import Store, one_line_errors
 
 if TYPE_CHECKING:
@@ -43,6 +44,19 @@ def log_student(store: Store, trial: StoredTrial, student: StudentFile) -> str:
             if model.tags.get(CONTENT_TAG) == content and model.status == "READY":
                 return str(model.model_id)
         return _log(store, trial, student, content)
+
+
+def models_of(store: Store, study: str) -> set[tuple[int, str]]:
+    """Trials of a search that have a model, each with the precision of it."""
+    with one_line_errors(store):
+        experiment = find_parent(store, study).info.experiment_id
+        own = f"params.study = '{study}'"
+        found = store.client.search_logged_models([experiment], filter_string=own)
+        return {
+            (int(model.params["trial"]), model.params["precision"])
+            for model in found
+            if model.status == "READY"
+        }
 
 
 def _logged(store: Store, trial: StoredTrial) -> list[LoggedModel]:

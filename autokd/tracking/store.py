@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import logging
 import os
 import re
 import sys
@@ -27,6 +28,8 @@ from autokd.tracking.rows import Rows, open_rows
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+_log = logging.getLogger(__name__)
 
 PING_SECONDS = 5.0
 UI_PORT = 5000  # of `autokd ui`
@@ -102,15 +105,18 @@ class Store:
                 return names
 
 
-def open_store(uri: str | None, directory: Path, *, create: bool = True) -> Store:
+def open_store(
+    uri: str | None, directory: Path, *, create: bool = True, may_be_away: bool = False
+) -> Store:
     """Open the store at `uri`, or ``mlflow.db`` in `directory`; raises TrackingError within seconds.
 
-    With create=False a store that does not exist is an error, and nothing is written.
+    With create=False a store that does not exist is an error, and nothing is written. With may_be_away=True a server that
+    does not answer is none.
     """
     directory = directory.absolute()
     uri = resolve_uri(uri, directory)
     if uri.startswith("http"):
-        return _open_server(uri, directory)
+        return _open_server(uri, directory, may_be_away=may_be_away)
     path = database_path(uri)
     if not create and (not path.exists() or path.stat().st_size == 0):
         raise _no_store(path)
@@ -196,19 +202,25 @@ def _no_store(path: Path) -> TrackingError:
     return TrackingError(f"there is no MLflow store at {path} yet; run `autokd search` first")
 
 
-def _open_server(uri: str, directory: Path) -> Store:
+def _open_server(uri: str, directory: Path, *, may_be_away: bool) -> Store:
     reason = _ping(uri)
-    if reason:
+    if reason and not may_be_away:
         raise TrackingError(
             f"MLflow server {_without_password(uri)} does not answer ({reason}); "
             "start it, or leave --tracking-uri out to use mlflow.db here"
+        )
+    if reason:
+        _log.warning(
+            "MLflow server %s does not answer (%s); the search goes on, and is written there when it does",
+            *(_without_password(uri), reason),
         )
     prepare_environment()
     from mlflow import MlflowClient
 
     store = Store(uri=uri, directory=directory, client=MlflowClient(uri, registry_uri=uri))
-    with one_line_errors(store):
-        store.client.search_experiments(max_results=1)
+    if reason is None:
+        with one_line_errors(store):
+            store.client.search_experiments(max_results=1)
     return store
 
 

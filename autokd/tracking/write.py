@@ -41,6 +41,7 @@ class Tracker:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._begun: _Search | None = None
+        self._open: Callable[[], None] | None = None  # what is still to be done of `begin`
         self._waiting: dict[int, TrialResult] = {}
         self._unknown = 0.0  # trials below this number an earlier driver may have written
         self._written: dict[int, str | None] = {}  # run ids; None: cut off half-way
@@ -61,13 +62,30 @@ class Tracker:
         command: str | None,
         teacher_audit: Path | None = None,
         begun: int | None = None,
-    ) -> str:
-        """Create the search's run, or find it and open it again; returns its id.
+    ) -> None:
+        """Create the search's run, or find it and open it again; where the store is away, as soon as it is back.
 
         `teacher_audit` is the folder of the report on the teacher alone, `begun` how many trials earlier drivers
-        began; None: not known. The others need not be looked for in the store.
+        began; None: not known. The others need not be looked for in the store. Raises TrackingError where the store
+        answers and refuses.
         """
         tags = study_run.study_tags(info, versions=versions, git_commit=git_commit, command=command)
+        self._open = partial(self._begin, info, tags, teacher_audit, begun)
+        if self._store.answers():
+            self._ensure_open()
+
+    def _ensure_open(self) -> None:
+        if self._open is not None:
+            self._open()
+            self._open = None
+
+    def _begin(
+        self,
+        info: SearchInfo,
+        tags: Mapping[str, str],
+        teacher_audit: Path | None,
+        begun: int | None,
+    ) -> None:
         with one_line_errors(self._store):
             experiment_id = runs.ensure_experiment(self._store, info)
             run = self._find_study(info)
@@ -92,7 +110,6 @@ class Tracker:
                     self._store.client.set_terminated(orphan.info.run_id, "KILLED")
                 self._standing.recall(self._children(tag_is(ON_FRONT, "true")))
         save_view(self._store, run.info.experiment_id, info)
-        return str(run.info.run_id)
 
     def log_trial(self, result: TrialResult) -> None:
         """Write a trial's run. What the store can't take now waits, and is tried again with the next one."""
@@ -106,8 +123,15 @@ class Tracker:
 
     def flush(self) -> None:
         """Write what waits; stop at the first failure, which goes to the end of the queue."""
-        if self._waiting and not self._store.answers():
+        if not self._waiting and self._open is None:
+            return
+        if not self._store.answers():
             self._warn("it does not answer")
+            return
+        try:
+            self._ensure_open()
+        except TrackingError as error:
+            self._warn(str(error))
             return
         for number, result in list(self._waiting.items()):
             try:
@@ -158,12 +182,14 @@ class Tracker:
 
         `stopped` is why the search ended, `frame` the front's table. A search may be finished again: only what changed is written.
         """
-        search, store = self._search, self._store
+        store = self._store
         if not store.answers():
             raise TrackingError(
                 f"MLflow store {store.address} does not answer: {self.pending} trials and the front "
                 "are missing there; run the same command again when it is back"
             )
+        self._ensure_open()
+        search = self._search
         with one_line_errors(store):
             found = defaultdict(list)
             for run in self._children():
@@ -186,13 +212,18 @@ class Tracker:
 
     def interrupt(self) -> None:
         """Mark the search as stopped by its user. Never raises: the user is leaving."""
+        self.flush()
         if self._begun is None or not self._store.answers():
             return
-        self.flush()
         try:
             self._store.client.set_terminated(self._begun.run_id, "KILLED")
         except mlflow_failures() as error:
             self._warn(first_line(error))
+
+    @property
+    def run_id(self) -> str | None:
+        """Of the search's run; None: the store was away all the time."""
+        return self._begun and self._begun.run_id
 
     def links(self) -> Links:
         search = self._search

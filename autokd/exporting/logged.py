@@ -1,0 +1,101 @@
+"""Trained students as MLflow models: exported, held against themselves, logged beside their runs."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from autokd.errors import AutoKDError, ParityError, TrackingError
+from autokd.exporting.export import Exported, export_student
+from autokd.quantities import format_bytes
+from autokd.records import TrialResult
+from autokd.tracking.find import StoredTrial, fetch_trial
+from autokd.tracking.models import StudentFile, log_student, models_of
+from autokd.tracking.store import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedStudent:
+    """A trial's student, the file it left as, and its model in MLflow."""
+
+    trial: StoredTrial
+    exported: Exported
+    model_id: str
+
+
+@contextmanager
+def logged_student(
+    store: Store, candidate: str, *, int8: bool, cache: Path
+) -> Iterator[LoggedStudent]:
+    """The exported files are there until the end of `with`. Raises ParityError, and logs nothing, where the file says
+    something else than the student."""
+    with tempfile.TemporaryDirectory(prefix="autokd-model-") as place:
+        folder = Path(place) / "trial"
+        folder.mkdir()
+        trial = fetch_trial(store, candidate, folder)
+        exported = export_student(
+            folder,
+            Path(place) / "student",
+            source=trial.description,
+            cache=cache,
+            int8=int8,
+            facts=trial.facts,
+        )
+        _refuse_difference(exported, trial)
+        student = StudentFile(
+            graph=exported.path,
+            card=exported.card,
+            precision=exported.precision,
+            metrics={
+                "export/val_accuracy": exported.parity.accuracy,
+                "export/agreement": exported.parity.agreement,
+                "export/size_bytes": float(exported.size_bytes),
+            },
+        )
+        yield LoggedStudent(
+            trial=trial, exported=exported, model_id=log_student(store, trial, student)
+        )
+
+
+def log_front(store: Store, study: str, front: Sequence[TrialResult], *, cache: Path) -> None:
+    """A model for each student of a search's finished front that has none yet. What can't be had is a warning: the search
+    is done, and `autokd register` tries again."""
+    try:
+        there = models_of(store, study)
+        for result in front:
+            precision = result.candidate.stages[-1].student.precision
+            if (result.number, precision) not in there:
+                _log(store, f"{study}/{result.number}", cache=cache)
+    except TrackingError as error:
+        log.warning("%s; the front has no models there yet: autokd register", error)
+
+
+def _log(store: Store, candidate: str, *, cache: Path) -> None:
+    try:
+        with logged_student(store, candidate, int8=False, cache=cache) as logged:
+            exported = logged.exported
+            log.info(
+                "model of %s: %s, the same answer as in PyTorch for %.2f%% of %d images",
+                *(candidate, format_bytes(exported.size_bytes)),
+                *(100 * exported.parity.agreement, exported.parity.images),
+            )
+    except TrackingError:
+        raise
+    except AutoKDError as error:
+        log.warning("no model of %s: %s", candidate, error)
+
+
+def _refuse_difference(exported: Exported, trial: StoredTrial) -> None:
+    parity = exported.parity
+    if not parity.holds:
+        raise ParityError(
+            f"{trial.description}: the {exported.precision} file gives the same answer for {parity.agreement:.2%} of "
+            f"{parity.images:,} images (at least {parity.tolerance.agreement:.1%}) and logits that differ by "
+            f"{parity.relative:.2g} of the largest; nothing was registered. `autokd export` writes the file to look at"
+        )
