@@ -1,6 +1,6 @@
 """Runs of an SQLite store, read from its tables: `import mlflow` alone takes longer than all of it.
 
-Only of the schema below, which is tested against the installed MLflow; MLflow itself reads any other one.
+Only of the schemas below, which are tested against MLflow; MLflow itself reads any other one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from typing import Any
 from autokd.errors import TrackingError
 from autokd.tracking.database import read_schema
 
-SCHEMA = "dc11669786a5"  # MLflow 3.17's
+SCHEMAS = (
+    "c3d6457b6d8a",
+    "dc11669786a5",
+)  # of MLflow 3.11 and 3.17: what is read has not changed between them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,4 +128,4 @@ def _by_run(database: sqlite3.Connection, table: str) -> dict[str, dict[str, Any
 
 def open_rows(path: Path) -> Rows | None:
     """None where MLflow has to say what is wrong, or may know better: no such file, another schema."""
-    return Rows(path=path) if read_schema(path)[1] == SCHEMA else None
+    return Rows(path=path) if read_schema(path)[1] in SCHEMAS else None
