@@ -155,9 +155,9 @@ def _divergences(
 ) -> NDArray[np.float64]:
     """(P,) of students in this order, best first; infinity: not one of them."""
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # that small is taken for good; of rare branches
+        # that small is taken for good; of rare branches; that normalize=False is experimental
+        for category in (UserWarning, optuna.exceptions.ExperimentalWarning):
+            warnings.simplefilter("ignore", category)
         found = get_param_importances(
             study,
             evaluator=PedAnovaImportanceEvaluator(target_quantile=BEST),

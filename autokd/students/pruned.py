@@ -54,9 +54,8 @@ def _prune(model: nn.Module, input_shape: Shape, share: float, importance: Impor
     before = model(image).shape
     # It follows the graph of gradients, and makes lists of places, which are no part of the model.
     with torch.enable_grad(), torch.device("cpu"), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # of parameters in no layer, such as scales: they are found
+        # of parameters in no layer, such as scales: they are found
+        warnings.simplefilter("ignore", UserWarning)
         torch_pruning.pruner.BasePruner(
             model,
             image,

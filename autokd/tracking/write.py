@@ -82,7 +82,7 @@ class Tracker:
     def _begin(
         self,
         info: SearchInfo,
-        tags: Mapping[str, str],
+        tags: dict[str, str],
         teacher_audit: Path | None,
         begun: int | None,
     ) -> None:
@@ -223,7 +223,7 @@ class Tracker:
     @property
     def run_id(self) -> str | None:
         """Of the search's run; None: the store was away all the time."""
-        return self._begun and self._begun.run_id
+        return self._begun.run_id if self._begun else None
 
     def links(self) -> Links:
         search = self._search
