@@ -65,14 +65,13 @@ def _executorch() -> tuple[Any, Any]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """It warns of what it does to torch itself."""
+    """It warns of itself: of what it does to torch, of being experimental, of how it reads its own files."""
     torch_logger = logging.getLogger("torch.utils._pytree")
     before = torch_logger.level
     torch_logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            warnings.filterwarnings("ignore", r"\w+ is deprecated\. Use files\(\)", DeprecationWarning)
+            warnings.simplefilter("ignore")
             yield
     finally:
         torch_logger.setLevel(before)
