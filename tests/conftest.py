@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -10,10 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import STRICT
+from command_line import STRICT, autokd
+from filelock import FileLock
 from tiny_task import QUICK
 
 from autokd.tracking.store import Store, open_store
+
+SEARCH_SPACES = Path(__file__).parent.parent / "search_spaces"
 
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for what tests start: two of them share two cores
@@ -50,6 +55,22 @@ def store_directory(tmp_path: Path, make_store_directory: Callable[[Path], Path]
 @pytest.fixture
 def store(store_directory: Path) -> Store:
     return open_store(None, store_directory)
+
+
+@pytest.fixture(scope="session")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the quickstart was run, and ``out.txt``, what it said: once for all of pytest's processes, so to be copied."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    place = root / "quickstart"
+    with FileLock(root / "quickstart.lock"):
+        if not (place / "out.txt").exists():
+            shutil.copytree(SEARCH_SPACES, place / "search_spaces", dirs_exist_ok=True)
+            with contextlib.chdir(place):
+                done = autokd("search", "search_spaces/quickstart.yaml")
+            assert done.status == 0, done.err
+            (place / "out.txt").write_text(done.out)
+    return place
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from audit_files import write_even
 from command_line import autokd
-from documents import PAGES, ROOT, Block, blocks, programs
+from documents import PAGES, Block, blocks, programs
 
 from autokd.api import front
 from autokd.tracking.read import read_study
@@ -32,18 +32,14 @@ OWN = {  # what stands for a reader's own search file
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(quickstart: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The quickstart as the tutorial runs it, and the files that a reader has."""
-    place = tmp_path_factory.mktemp("finished")
-    shutil.copytree(ROOT / "search_spaces", place / "search_spaces")
+    place = tmp_path_factory.mktemp("finished") / "finished"
+    shutil.copytree(quickstart, place)
     write_even(place)
     people = pd.read_csv(place / "people.csv")
     people.assign(patient=people.index // 2).to_csv(place / "people.csv", index=False)
     (place / "search.yaml").write_text(yaml.safe_dump(OWN))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        done = autokd("search", "search_spaces/quickstart.yaml")
-    assert done.status == 0, done.err
     return place
 
 
