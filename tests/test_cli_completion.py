@@ -15,6 +15,8 @@ from autokd.engine.database import ledger_url
 from autokd.engine.ledger import Ledger
 from autokd.engine.place import CACHE
 
+pytestmark = pytest.mark.slow
+
 RUN = (
     "import sys; sys.argv = ['autokd', *sys.argv[1:]]\n"
     "from autokd.cli import main\n"

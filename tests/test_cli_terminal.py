@@ -13,6 +13,8 @@ import pytest
 from audit_files import write_reference
 from test_cli import ROOT, place, search_file
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["place"]  # a fixture
 
 COMMAND = (sys.executable, "-m", "autokd.cli")

@@ -27,6 +27,8 @@ from autokd.runtime.latency_server import (
     time_graph,
 )
 
+pytestmark = pytest.mark.slow
+
 BRIEF = EagerProbe(visits=2, seconds_per_visit=0.02)
 TIMING = Timing(
     min_ms=1.0, median_ms=2.0, p90_ms=3.0, reference_ms=0.1, contended=False, device="a device"

@@ -18,6 +18,8 @@ from autokd.generalisation import attribution_agreement, corruption_robustness, 
 from autokd.students import InputFormat
 from autokd.teachers import build_student
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 INPUTS = InputFormat(image_size=8, mean=(0.25,), std=(0.15,))

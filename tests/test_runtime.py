@@ -12,6 +12,8 @@ from autokd.records import StudentSpec
 from autokd.runtime import OnnxModel, open_session, quantise, to_onnx
 from autokd.students import create_student, deployed
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (3, 32, 32)
 
 

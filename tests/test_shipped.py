@@ -21,6 +21,8 @@ from autokd.task import Task
 from autokd.teachers import build_student
 from autokd.trial import run_trial
 
+pytestmark = pytest.mark.slow
+
 DATA = make_data(train=400)
 
 

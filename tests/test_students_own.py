@@ -19,7 +19,7 @@ from autokd.students import create_student
 from autokd.task import StudentCosts
 from autokd.teachers import load_teacher
 
-pytestmark = pytest.mark.usefixtures("quick_latency")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_latency")]
 DATA = make_data()
 SOURCE = """
     import torch

@@ -21,6 +21,8 @@ from autokd.students import create_student, deployed, prune_student
 from autokd.teachers import build_student
 from autokd.trial import UNPRUNED, run_trial, same_student
 
+pytestmark = pytest.mark.slow
+
 DATA = make_data()
 PRUNABLE = ("resnet", "convnext", "starnet", "mobilenetv3", "mobilenetv4", "efficientnet", "repvgg")  # fmt: skip
 UNPRUNABLE = ("ghostnet", "vit", "edgenext", "mobileone")
