@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import plotly.graph_objects as go
+from plotly.colors import qualitative
 
 from autokd.quantities import format_cost
 from autokd.records import Budget, Cost
@@ -16,7 +18,7 @@ def outline_html(
 ) -> str:
     """MACs against parameters of sampled students, by model: (what it is, its cost, whether it fits the budget) each."""
     figure = go.Figure()
-    for model, group in students.items():
+    for colour, (model, group) in zip(cycle(qualitative.Safe), students.items(), strict=False):
         for fits in (True, False):
             shown = [(name, cost) for name, cost, fit in group if fit == fits]
             if not shown:
@@ -32,7 +34,11 @@ def outline_html(
                     ],
                     hovertemplate="%{text}<extra></extra>",
                     mode="markers",
-                    marker={"size": 8, "symbol": "circle" if fits else "x-thin-open"},
+                    marker={
+                        "size": 8,
+                        "symbol": "circle" if fits else "x-thin-open",
+                        "color": colour,
+                    },
                     name=f"{model}, {'within' if fits else 'over'} budget",
                 )
             )
@@ -40,8 +46,15 @@ def outline_html(
         figure.add_vline(x=budget.macs, line={"color": "#2ca02c", "dash": "dash"})
     if budget.params:
         figure.add_hline(y=budget.params, line={"color": "#2ca02c", "dash": "dash"})
-    figure.update_layout(title=title, template="plotly_white", hovermode="closest")
-    figure.update_xaxes(type="log", title=AXIS_TITLES["macs"])
-    figure.update_yaxes(type="log", title=AXIS_TITLES["params"])
+    sampled = sum(map(len, students.values()))
+    lines = "; green lines: the budget" if budget.macs or budget.params else ""
+    figure.update_layout(
+        title=f"{title}: {sampled} sampled students{lines}",
+        template="plotly_white",
+        hovermode="closest",
+    )
+    ticks = {"type": "log", "dtick": "D2", "minor": {"showgrid": False}, "exponentformat": "SI"}
+    figure.update_xaxes(title=AXIS_TITLES["macs"], **ticks)
+    figure.update_yaxes(title=AXIS_TITLES["params"], **ticks)
     html: str = figure.to_html(include_plotlyjs=True, full_html=True)
     return html
