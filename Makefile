@@ -2,7 +2,7 @@
 #   make quickstart   installs into .venv and runs the quickstart search
 #   make notebooks    runs the notebooks and writes their pages in docs/ again
 #   make test         installs into .venv; format, lint, types and all tests
-#   make test-lower   installs the oldest versions that are allowed into .venv-lower; the tests that are not slow, and of the others: a search, exports, the registry
+#   make test-lower   installs the oldest versions that are allowed into .venv-lower; the tests that are not slow, and of the others: sync, exports, the registry, graphs, pruning
 #   make docs         installs into .venv; builds the documentation into build/docs
 
 PYTHON ?= python3

@@ -97,8 +97,9 @@ def search(
         observe=observe,
     )
     if config.search.log_models and not result.interrupted and not result.pending and result.links:
-        front = [trial for trial in result.results if trial.number in {*result.front["trial"]}]
-        log_front(open_store(tracking_uri, place), result.study, front, cache=place / CACHE)
+        numbers = {*result.front["trial"]}
+        front = [trial for trial in result.results if trial.number in numbers]
+        log_front(result.study, front, tracking_uri=tracking_uri, directory=place)
     return result
 
 

@@ -30,6 +30,7 @@ from autokd.config import load_config
 from autokd.data import load_data
 from autokd.engine.place import CACHE
 from autokd.errors import ParityError
+from autokd.exporting import log_front
 from autokd.exporting.parity import Tolerance
 from autokd.tracking.models import models_of
 from autokd.tracking.store import open_store
@@ -243,3 +244,9 @@ def test_a_student_that_fails_parity_has_no_model_and_the_search_is_done_all_the
     assert len(result.front)
     assert f"no model of {result.study}/" in caplog.text
     assert models_of(open_store(None, tmp_path), result.study) == set()
+
+
+def test_a_store_that_is_away_by_then_is_a_warning_and_the_search_is_done(tmp_path, caplog):
+    log_front("a-study", [], tracking_uri="http://127.0.0.1:9", directory=tmp_path)
+    assert "127.0.0.1:9 does not answer" in caplog.text
+    assert "the front has no models there yet: autokd register" in caplog.text

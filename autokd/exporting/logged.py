@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from autokd.engine.place import CACHE
 from autokd.errors import AutoKDError, ParityError, TrackingError
 from autokd.exporting.export import Exported, export_student
 from autokd.quantities import format_bytes
 from autokd.records import TrialResult
 from autokd.tracking.find import StoredTrial, fetch_trial
 from autokd.tracking.models import StudentFile, log_student, models_of
-from autokd.tracking.store import Store
+from autokd.tracking.store import Store, open_store
 
 log = logging.getLogger(__name__)
 
@@ -63,15 +64,18 @@ def logged_student(
         )
 
 
-def log_front(store: Store, study: str, front: Sequence[TrialResult], *, cache: Path) -> None:
+def log_front(
+    study: str, front: Sequence[TrialResult], *, tracking_uri: str | None, directory: Path
+) -> None:
     """A model for each student of a search's finished front that has none yet. What can't be had is a warning: the search
     is done, and `autokd register` tries again."""
     try:
+        store = open_store(tracking_uri, directory, create=False)
         there = models_of(store, study)
         for result in front:
             precision = result.candidate.stages[-1].student.precision
             if (result.number, precision) not in there:
-                _log(store, f"{study}/{result.number}", cache=cache)
+                _log(store, f"{study}/{result.number}", cache=directory / CACHE)
     except TrackingError as error:
         log.warning("%s; the front has no models there yet: autokd register", error)
 

@@ -18,10 +18,8 @@ from typing import Any
 from autokd.errors import TrackingError
 from autokd.tracking.database import read_schema
 
-SCHEMAS = (
-    "c3d6457b6d8a",
-    "dc11669786a5",
-)  # of MLflow 3.11 and 3.17: what is read has not changed between them
+# Of MLflow 3.11 and 3.17: what is read has not changed between them.
+SCHEMAS = ("c3d6457b6d8a", "dc11669786a5")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
