@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
+from timm.optim import create_optimizer_v2, get_optimizer_class  # type: ignore[attr-defined]
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
@@ -49,6 +49,7 @@ class Learning:
             opt=training.optimizer,
             lr=training.learning_rate,
             weight_decay=training.weight_decay,
+            **_fused(training.optimizer, next(student.parameters()).device),
         )
         if own := objective.parameters:
             self._optimizer.add_param_group({"params": own, "lr": training.learning_rate})
@@ -128,6 +129,13 @@ class Learning:
             "objective": self._objective,
         }
         return parts | ({"average": self._average} if self._average else {})
+
+
+def _fused(optimizer: str, device: torch.device) -> dict[str, Any]:
+    """One kernel for a step instead of a dozen a tensor, where torch has one: a tenth to a fifth of a small student's step."""
+    kind = get_optimizer_class(optimizer, bind_defaults=False)
+    has_one = kind in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+    return {"fused": True} if has_one and device.type in ("cpu", "cuda") else {}
 
 
 def _warmup_cosine(step: int, steps: int) -> float:

@@ -175,7 +175,7 @@ def create_task(
         shared=shared,
         seed=config.seed,
         device=chosen,
-        probe=probe,
+        probe=probe if config.latency_decides else None,  # else it is timed when a search has ended
     )
     if "latency_ms" in config.search.objectives and info.cost.latency_ms is None:
         raise ConfigError(

@@ -41,6 +41,7 @@ __all__ = [
     "inputs_of",
     "load_teacher",
     "measure_student",
+    "measure_teacher",
     "needs_training",
     "train_once",
     "views_of",
@@ -62,7 +63,7 @@ def load_teacher(
     shared: Shared = NOWHERE,
     probe: Probe | None = None,
 ) -> tuple[Teacher, TeacherInfo]:
-    """The teacher of a search and its measurements, its latency by `probe`; trained first where the search file says so.
+    """The teacher of a search and its measurements, with its latency if there is a `probe`; trained first where the search file says so.
 
     Raises CheckpointError where weights are missing, don't fit or want to run code.
     """
@@ -103,6 +104,17 @@ def load_teacher(
         val_accuracy=measured.accuracy,
         source=source,
     )
+
+
+def measure_teacher(config: TeacherConfig, data: ImageData, *, probe: Probe, cache: Path) -> Cost:
+    """With its latency; an ensemble's is its members' together."""
+    costs = [
+        measure_student(
+            describe_teacher(member, data).student, data, probe=probe, cache=cache, check=False
+        )
+        for member in config.members
+    ]
+    return sum_costs(costs) if config.ensemble else costs[0]
 
 
 def _load_ensemble(

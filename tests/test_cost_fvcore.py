@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import nn
 
-from autokd.api import published_macs
+from autokd.api.measure import published_macs
 from autokd.cost import check_counts, count_on_meta, count_with_fvcore
 from autokd.errors import CostError
 

@@ -15,7 +15,7 @@ from audit_files import write_even
 from command_line import autokd
 from documents import PAGES, Block, blocks, programs
 
-from autokd.api import front
+from autokd.api.read import front
 from autokd.tracking.read import read_study
 from autokd.tracking.store import open_store
 

@@ -18,7 +18,8 @@ from test_engine_driver import CONFIG
 
 from autokd.config import override_config
 from autokd.engine.driver import MOST_DEATHS
-from autokd.engine.executors import ProcessPool, _undisturbed_start
+from autokd.engine.executors import ProcessPool
+from autokd.engine.processes import undisturbed_start
 from autokd.errors import ConfigError
 
 pytestmark = pytest.mark.slow
@@ -134,10 +135,10 @@ def test_starting_a_worker_leaves_the_callers_main_module_as_it_was(monkeypatch)
     """A notebook has no file. One that is None would break whoever asks next, as Ray does."""
     main = sys.modules["__main__"]
     monkeypatch.delattr(main, "__file__", raising=False)
-    with _undisturbed_start():
+    with undisturbed_start():
         assert main.__file__ is None
     assert not hasattr(main, "__file__")
     monkeypatch.setattr(main, "__file__", "script.py", raising=False)
-    with _undisturbed_start():
+    with undisturbed_start():
         assert main.__file__ is None
     assert main.__file__ == "script.py"

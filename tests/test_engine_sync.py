@@ -7,7 +7,7 @@ import re
 import pytest
 from test_engine_driver import CONFIG, interrupt_after, search, with_trials
 
-from autokd.api import front
+from autokd.api.read import front
 from autokd.engine.database import ledger_url
 from autokd.engine.ledger import Ledger
 from autokd.engine.place import CACHE, only_driver

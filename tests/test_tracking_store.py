@@ -246,7 +246,7 @@ def test_a_server_that_is_away_when_a_search_begins_gets_it_when_it_is_back(
 ):
     port = _free_port()
     with caplog.at_level(logging.WARNING):
-        store = open_store(f"http://127.0.0.1:{port}", store_directory, may_be_away=True)
+        store = open_store(f"http://127.0.0.1:{port}", store_directory, later=True)
     assert "the search goes on" in caplog.text
     tracker = begin(store)
     tracker.log_trial(make_result(0))

@@ -40,7 +40,7 @@ def export(
 
     Exit status 1 if their answers differ more than the format should make them.
     """
-    from autokd.api import export as export_student
+    from autokd.api.ship import export as export_student
     from autokd.console.documents import export_document
     from autokd.console.export import print_exported
     from autokd.console.output import answer, nothing_else_printed
@@ -88,7 +88,7 @@ def register(
     It is exported as ONNX and held against the student on val first. Exit status 1, and nothing registered, if their answers
     differ more than they should.
     """
-    from autokd.api import register as register_student
+    from autokd.api.ship import register as register_student
     from autokd.console.documents import registered_document
     from autokd.console.output import answer, nothing_else_printed
     from autokd.console.registered import print_registered

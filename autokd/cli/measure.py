@@ -31,8 +31,8 @@ def measure(
     """The cost of a timm model in its deployed form: MACs, parameters, file size, memory, latency."""
     from dataclasses import asdict
 
-    from autokd.api import measure as measure_model
-    from autokd.api import published_macs
+    from autokd.api.measure import measure as measure_model
+    from autokd.api.measure import published_macs
     from autokd.console.candidate import print_cost
     from autokd.console.output import answer
 

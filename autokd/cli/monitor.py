@@ -95,7 +95,7 @@ def monitor(
 def _search(
     file: Path, *, tracking_uri: str | None, ledger: str | None, device: str | None, quiet: bool
 ) -> None:
-    from autokd.api import search
+    from autokd.api.search import search
     from autokd.console.front import print_result
     from autokd.console.watch import watch
 

@@ -90,7 +90,7 @@ def search(
 
     The same command goes on with a search that was interrupted (Ctrl-C, a crash, a power cut). Exit status 130 if it was.
     """
-    from autokd.api import search as run
+    from autokd.api.search import search as run
     from autokd.console.documents import search_document
     from autokd.console.front import print_result
     from autokd.console.output import answer, nothing_else_printed

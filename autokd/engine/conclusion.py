@@ -98,6 +98,7 @@ def tell(
         stopped=reason,
         report=partial(_report, found, info, scale),
         frame=found.frame,
+        info=info,
     )
 
 

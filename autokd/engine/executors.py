@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import os
-import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -20,9 +16,10 @@ from tqdm import tqdm
 
 from autokd.config import Config
 from autokd.engine.place import CACHE
+from autokd.engine.processes import end, new_pool, undisturbed_start
 from autokd.records import Candidate, Cost, TrialResult
 from autokd.shared import Shared
-from autokd.task import Task, create_task
+from autokd.task import Task, choose_device, create_task
 from autokd.trial import run_trial
 
 
@@ -86,6 +83,7 @@ class ProcessPool:
 
     def __init__(self, workers: int, config: Config, *, cache: Path, device: str | None) -> None:
         threads = share_threads(workers)
+        self._gpu = choose_device(device).type != "cpu"
         self._task_arguments = (config, cache, device, threads)
         self._idle = [self._new_pool() for _ in range(workers)]
         self._running: dict[Future[TrialResult], tuple[Work, ProcessPoolExecutor]] = {}
@@ -96,11 +94,11 @@ class ProcessPool:
 
     def submit(self, work: Work) -> None:
         pool = self._idle.pop()
-        with _undisturbed_start():
+        with undisturbed_start():
             try:
                 future = pool.submit(_evaluate_here, work)
             except BrokenProcessPool:  # it died while it had nothing to do
-                _end(pool)
+                end(pool)
                 pool = self._new_pool()
                 future = pool.submit(_evaluate_here, work)
         self._running[future] = (work, pool)
@@ -112,7 +110,7 @@ class ProcessPool:
         try:
             result = future.result()
         except BrokenProcessPool:
-            _end(pool)
+            end(pool)
             self._idle.append(self._new_pool())
             return work.number, None
         self._idle.append(pool)
@@ -120,42 +118,10 @@ class ProcessPool:
 
     def close(self) -> None:
         for pool in [*self._idle, *(pool for _, pool in self._running.values())]:
-            _end(pool)
+            end(pool)
 
     def _new_pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            1,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start_worker,
-            initargs=self._task_arguments,
-        )
-
-
-def _end(pool: ProcessPoolExecutor) -> None:
-    for process in list((pool._processes or {}).values()):
-        process.terminate()
-    pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _undisturbed_start() -> Iterator[None]:
-    """Processes that are started meanwhile need nothing of the caller's.
-
-    They don't run its script again, which a script without `if __name__ == "__main__"` would not survive;
-    and they never hear Ctrl-C, not even while they import: that is the driver's to handle.
-    """
-    main = vars(sys.modules["__main__"])
-    own: dict[str, object] = {name: main[name] for name in ("__spec__", "__file__") if name in main}
-    in_main_thread = threading.current_thread() is threading.main_thread()  # it alone hears Ctrl-C
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
-    try:
-        main.update(__spec__=None, __file__=None)
-        yield
-    finally:
-        del main["__spec__"], main["__file__"]
-        main.update(own)  # a notebook has no __file__, and Ray no use for one that is None
-        if in_main_thread:
-            signal.signal(signal.SIGINT, handler)
+        return new_pool(_start_worker, *self._task_arguments, gpu=self._gpu)
 
 
 _worker_task: Callable[[], Task] | None = None  # a worker process serves one search
@@ -163,21 +129,12 @@ _worker_task: Callable[[], Task] | None = None  # a worker process serves one se
 
 def _start_worker(config: Config, cache: Path, device: str | None, threads: int) -> None:
     global _worker_task
-    threading.Thread(target=_end_with_driver, daemon=True).start()
     # torch.export's progress bar would make a semaphore, which a process that is ended leaves behind
     tqdm.set_lock(threading.RLock())
     # with the first work: what is wrong there has a message, what is wrong here only breaks the pool
     _worker_task = functools.cache(
         lambda: load_task(config, cache=cache, device=device, threads=threads)
     )
-
-
-def _end_with_driver() -> None:
-    """A killed driver leaves nobody who trains on in the folders that the next one uses."""
-    driver = multiprocessing.parent_process()
-    assert driver is not None
-    driver.join()
-    os._exit(1)
 
 
 def share_threads(workers: int) -> int:

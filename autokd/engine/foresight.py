@@ -8,9 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from autokd.records import Cost, TrialResult
 
@@ -51,6 +48,10 @@ def learn_latency(results: Sequence[TrialResult]) -> Foresight | None:
             measured[(cost.macs, cost.params, cost.weight_dtype)] = cost
     if len(measured) < ENOUGH:
         return None
+    from sklearn.linear_model import Ridge  # a second and a half, for latency limits alone
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     costs = list(measured.values())
     features = _features(costs)
     targets = np.log([cost.known("latency_ms") or 1.0 for cost in costs])

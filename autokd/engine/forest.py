@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import sklearn
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from sklearn.ensemble import ExtraTreesRegressor
 
 from autokd.engine.scale import Scale
 from autokd.pareto import Points, hypervolume_gains, is_on_front
@@ -52,6 +50,9 @@ def most_promising(
     `running` are taken to come to what the forest expects of them, so that they are not proposed twice over; of
     `unfit` nothing is known but that they broke a limit, such as memory.
     """
+    import sklearn  # a second and a half that no search needs before it has something to learn from
+    from sklearn.ensemble import ExtraTreesRegressor
+
     if not pool:
         return []
     guessed = [i for i, name in enumerate(scale.objectives) if name not in KNOWN]

@@ -11,7 +11,6 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
 from autokd.engine.halving import at_rung, rank
@@ -154,6 +153,9 @@ def _divergences(
     study: optuna.Study, places: NDArray[np.float64], names: Sequence[str]
 ) -> NDArray[np.float64]:
     """(P,) of students in this order, best first; infinity: not one of them."""
+    # not above: with scikit-learn, which takes a second and a half
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
     with warnings.catch_warnings():
         # that small is taken for good; of rare branches; that normalize=False is experimental
         for category in (UserWarning, optuna.exceptions.ExperimentalWarning):

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ from autokd.records import Candidate, SearchInfo, TrialResult, content_hash
 from autokd.shared import Shared
 from autokd.space import Space, Suggest
 from autokd.task import StudentCosts, Task, choose_device, create_task
+from autokd.teachers import measure_teacher
 from autokd.tracking.behind import Behind
 from autokd.tracking.store import open_store
 from autokd.tracking.write import Tracker
@@ -84,9 +85,7 @@ def run_search(
     space, costs, sample = survey_file(config, data)
     try_pretrained(sample, data)
     fronts = earlier_fronts(url, config.search.warm_start)
-    store = open_store(
-        tracking_uri, directory, may_be_away=True
-    )  # before hours of training a teacher
+    store = open_store(tracking_uri, directory, later=True)  # before hours of training a teacher
     task = create_task(config, data=data, cache=cache, shared=shared, device=device)
     sample = replace(sample, teacher_macs=task.teacher_info.cost.macs)
     identity["teacher_weights"] = task.teacher_info.hash
@@ -109,7 +108,9 @@ def run_search(
             if book.notes.get(name) != value:
                 book.note(name, value)
         tracker = Tracker(store)
-        tracker.begin(info, **begun, teacher_audit=teacher_report, begun=len(book.entries))
+        begin = partial(
+            tracker.begin, info, **begun, teacher_audit=teacher_report, begun=len(book.entries)
+        )
         board = Board(book)
 
         def show(progress: Progress) -> None:
@@ -125,11 +126,16 @@ def run_search(
             config, space, sample, costs, book, scale,
             fronts=fronts, folder=folder, mirror=mirror, observe=show,
         )  # fmt: skip
-        with Behind(tracker) as behind:
+        if not store.is_new:  # it may refuse, and then before the first trial
+            begin()
+        with Behind(tracker, begin if store.is_new else lambda: None) as behind:
             reason, interrupted = _drive(driver, _make_executor(config, task, device), config)
         driver.watch.add("log", behind.seconds)
         board.write(driver.progress(), ended=reason)
         book.note("spent", driver.watch.seconds)
+        if not interrupted:
+            info = _time_teacher(info, config, task)
+            book.note(INFO, info.to_dict())
         if not interrupted and book.notes.get("ended") != reason:
             book.note("ended", reason)
         return finish(
@@ -252,6 +258,14 @@ def describe_search(config: Config, task: Task, identity: Mapping[str, Any]) -> 
         data=task.data.info,
         teacher=task.teacher_info,
     )
+
+
+def _time_teacher(info: SearchInfo, config: Config, task: Task) -> SearchInfo:
+    """With the teacher's latency, for which no trial has waited if it decides nothing."""
+    if info.teacher.cost.latency_ms is not None:
+        return info
+    cost = measure_teacher(config.teacher, task.data, probe=task.probe, cache=task.cache)
+    return replace(info, teacher=replace(info.teacher, cost=cost))
 
 
 def _audit_teacher(config: Config, task: Task, folder: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from autokd.records import TrialResult
@@ -15,8 +16,9 @@ class Behind:
 
     seconds: float  # that went into writing
 
-    def __init__(self, tracker: Tracker) -> None:
+    def __init__(self, tracker: Tracker, begin: Callable[[], None] = lambda: None) -> None:
         self.seconds = 0.0
+        self._begin = begin  # done before any trial is written
         self._tracker = tracker
         self._queue: dict[int, TrialResult] = {}
         self._changed = threading.Condition()
@@ -53,19 +55,20 @@ class Behind:
             self._changed.notify()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._queue or self._ended)
-                if self._ended:
-                    return
-                result = self._queue.pop(next(iter(self._queue)))
-            start = time.perf_counter()
-            try:
+        try:
+            self._begin()
+            while (result := self._next()) is not None:
+                start = time.perf_counter()
                 self._tracker.log_trial(result)
-            except BaseException as bug:  # noqa: BLE001 - raised again where the search hears it
-                self._bug = bug
-                return
-            self.seconds += time.perf_counter() - start
+                self.seconds += time.perf_counter() - start
+        except BaseException as bug:  # noqa: BLE001 - raised again where the search hears it
+            self._bug = bug
+
+    def _next(self) -> TrialResult | None:
+        """The trial that has waited longest, as soon as there is one; None: the search has ended."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._ended)
+            return None if self._ended else self._queue.pop(next(iter(self._queue)))
 
     def _raise_bug(self) -> None:
         if self._bug is not None:

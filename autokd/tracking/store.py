@@ -10,8 +10,9 @@ import re
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,13 +36,19 @@ PING_SECONDS = 5.0
 UI_PORT = 5000  # of `autokd ui`
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Store:
-    """An open store. Its client is told its address, so MLFLOW_TRACKING_URI is neither read nor set."""
+    """A store of which all is checked that can be at once."""
 
     uri: str
     directory: Path  # absolute; artifacts of an SQLite store are below it
-    client: MlflowClient
+    connect: Callable[[], MlflowClient]
+    is_new: bool = False  # a database that has no tables before `client` is asked for
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """It is told the address, so MLFLOW_TRACKING_URI is neither read nor set. Raises TrackingError."""
+        return self.connect()
 
     @property
     def is_server(self) -> bool:
@@ -106,22 +113,28 @@ class Store:
 
 
 def open_store(
-    uri: str | None, directory: Path, *, create: bool = True, may_be_away: bool = False
+    uri: str | None, directory: Path, *, create: bool = True, later: bool = False
 ) -> Store:
     """Open the store at `uri`, or ``mlflow.db`` in `directory`; raises TrackingError within seconds.
 
-    With create=False a store that does not exist is an error, and nothing is written. With may_be_away=True a server that
-    does not answer is none.
+    With create=False a store that does not exist is an error, and nothing is written. With later=True it need not be there
+    before it is used: a server that does not answer is no error, and a new database gets its tables then.
     """
     directory = directory.absolute()
     uri = resolve_uri(uri, directory)
     if uri.startswith("http"):
-        return _open_server(uri, directory, may_be_away=may_be_away)
+        return _open_server(uri, directory, later=later)
     path = database_path(uri)
-    if not create and (not path.exists() or path.stat().st_size == 0):
+    is_new = not path.exists() or path.stat().st_size == 0
+    if not create and is_new:
         raise _no_store(path)
     check_writable(path)
-    return Store(uri=uri, directory=directory, client=open_database(uri, path))
+    connect = partial(open_database, uri, path)
+    if is_new and later:
+        return Store(uri=uri, directory=directory, connect=connect, is_new=True)
+    store = Store(uri=uri, directory=directory, connect=connect)
+    _ = store.client  # refuses what it can't use
+    return store
 
 
 def open_to_read(uri: str | None, directory: Path) -> Store | Rows:
@@ -202,9 +215,9 @@ def _no_store(path: Path) -> TrackingError:
     return TrackingError(f"there is no MLflow store at {path} yet; run `autokd search` first")
 
 
-def _open_server(uri: str, directory: Path, *, may_be_away: bool) -> Store:
+def _open_server(uri: str, directory: Path, *, later: bool) -> Store:
     reason = _ping(uri)
-    if reason and not may_be_away:
+    if reason and not later:
         raise TrackingError(
             f"MLflow server {_without_password(uri)} does not answer ({reason}); "
             "start it, or leave --tracking-uri out to use mlflow.db here"
@@ -214,14 +227,18 @@ def _open_server(uri: str, directory: Path, *, may_be_away: bool) -> Store:
             "MLflow server %s does not answer (%s); the search goes on, and is written there when it does",
             *(_without_password(uri), reason),
         )
-    prepare_environment()
-    from mlflow import MlflowClient
-
-    store = Store(uri=uri, directory=directory, client=MlflowClient(uri, registry_uri=uri))
+    store = Store(uri=uri, directory=directory, connect=partial(_connect, uri))
     if reason is None:
         with one_line_errors(store):
             store.client.search_experiments(max_results=1)
     return store
+
+
+def _connect(uri: str) -> MlflowClient:
+    prepare_environment()
+    from mlflow import MlflowClient
+
+    return MlflowClient(uri, registry_uri=uri)
 
 
 def _ping(uri: str) -> str | None:

@@ -6,7 +6,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,7 +97,7 @@ class Tracker:
                 self._store.client.update_run(run.info.run_id, status="RUNNING")
             self._begun = _Search(info, run.info.experiment_id, run.info.run_id)
             self._describe_study(run, tags)
-            runs.write_teacher(self._store, info, self._place, self._runs("teacher"))
+            self._describe_teacher(run)
             if teacher_audit is not None:
                 self._store.client.log_artifacts(
                     run.info.run_id, str(teacher_audit), "teacher_audit"
@@ -177,10 +177,11 @@ class Tracker:
         stopped: str,
         report: Callable[[Places], Report],
         frame: pd.DataFrame,
+        info: SearchInfo | None = None,
     ) -> None:
         """Mark the front, write the report and close the run. Raises TrackingError when the store is away.
 
-        `stopped` is why the search ended, `frame` the front's table. A search may be finished again: only what changed is written.
+        `stopped` is why the search ended, `frame` the front's table; `info` may say more of the teacher than at the beginning. A search may be finished again: only what changed is written.
         """
         store = self._store
         if not store.answers():
@@ -189,8 +190,9 @@ class Tracker:
                 "are missing there; run the same command again when it is back"
             )
         self._ensure_open()
-        search = self._search
+        search = self._begun = replace(self._search, info=info or self._search.info)
         with one_line_errors(store):
+            self._describe_teacher(store.client.get_run(search.run_id))
             found = defaultdict(list)
             for run in self._children():
                 found[run.data.tags.get("autokd.trial", "")].append(run)
@@ -269,12 +271,16 @@ class Tracker:
         tags = dict(tags) | runs.time_tag() | note
         params = study_run.study_params(search.info)
         new = {key: value for key, value in params.items() if key not in run.data.params}
-        runs.log_values(
-            self._store, run, study_run.teacher_metrics(search.info), params=new, tags=tags
-        )
+        runs.log_values(self._store, run, {}, params=new, tags=tags)
         if not (run.inputs and run.inputs.dataset_inputs):
             runs.log_dataset(self._store, search.run_id, search.info)
         client.log_text(search.run_id, search.info.config, "search.yaml")
+
+    def _describe_teacher(self, run: Run) -> None:
+        """On the search's run, and as a run beside the students."""
+        info = self._search.info
+        runs.log_values(self._store, run, study_run.teacher_metrics(info))
+        runs.write_teacher(self._store, info, self._place, self._runs("teacher"))
 
     def _children(self, *conditions: str) -> list[Run]:
         """Its trials' runs that meet all conditions."""

@@ -1,0 +1,1 @@
+"""The public Python functions: what the commands do, for notebooks and scripts."""
