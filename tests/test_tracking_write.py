@@ -45,7 +45,7 @@ class FlakyClient:
 
 @pytest.fixture
 def flaky(store: Store) -> Store:
-    return replace(store, client=FlakyClient(store.client))
+    return replace(store, connect=lambda: FlakyClient(store.client))
 
 
 def test_a_trial_logged_twice_is_one_run_with_no_point_doubled(store):
