@@ -49,7 +49,7 @@ class Learning:
             opt=training.optimizer,
             lr=training.learning_rate,
             weight_decay=training.weight_decay,
-            **_fused(training.optimizer, next(student.parameters()).device),
+            **fused_where_it_can_be(training.optimizer, next(student.parameters()).device),
         )
         if own := objective.parameters:
             self._optimizer.add_param_group({"params": own, "lr": training.learning_rate})
@@ -131,7 +131,7 @@ class Learning:
         return parts | ({"average": self._average} if self._average else {})
 
 
-def _fused(optimizer: str, device: torch.device) -> dict[str, Any]:
+def fused_where_it_can_be(optimizer: str, device: torch.device) -> dict[str, Any]:
     """One kernel for a step instead of a dozen a tensor, where torch has one: a tenth to a fifth of a small student's step."""
     kind = get_optimizer_class(optimizer, bind_defaults=False)
     has_one = kind in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)

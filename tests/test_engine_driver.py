@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,17 @@ def test_mlflow_has_every_trial_and_the_front(finished):
     for trial in result.results:
         if trial.state == "complete":
             assert accuracy[trial.number] == trial.val["accuracy"]
+
+
+def test_the_teacher_is_timed_in_the_end_where_latency_decides_nothing(finished):
+    directory, result, _ = finished
+    timed = result.info.teacher.cost.latency_ms
+    assert timed > 0
+    stored = read_study(open_store(None, directory), result.study)
+    assert stored.teacher["latency_ms"] == timed
+    with closing(Ledger(ledger_url(None, directory / CACHE), result.study)) as book:
+        assert book.notes["search"]["teacher"]["cost"]["latency_ms"] == timed
+        assert book.notes["scale"]["teacher"]["cost"]["latency_ms"] is None
 
 
 def test_its_report_has_a_page_of_insight_made_from_the_ledger(finished):

@@ -19,7 +19,7 @@ from test_engine_driver import CONFIG
 from autokd.config import override_config
 from autokd.engine.driver import MOST_DEATHS
 from autokd.engine.executors import ProcessPool
-from autokd.engine.processes import undisturbed_start
+from autokd.engine.processes import NEEDED, end, import_ahead, new_pool, undisturbed_start
 from autokd.errors import ConfigError
 
 pytestmark = pytest.mark.slow
@@ -129,6 +129,30 @@ def test_a_killed_driver_leaves_no_worker_that_trains_on(cache, tmp_path):
     while any(map(is_alive, workers)):
         assert time.monotonic() < deadline, "they outlive their driver"
         time.sleep(0.1)
+
+
+def test_a_worker_has_the_environment_of_its_driver_as_it_is_now(monkeypatch):
+    """The server that workers are forked from was begun with an earlier one."""
+    import_ahead()
+    for value in ("first", "second"):
+        monkeypatch.setenv("AUTOKD_DEVICE_TOKEN", value)
+        with undisturbed_start():
+            pool = new_pool(os.getpid, gpu=False)
+            seen = pool.submit(os.getenv, "AUTOKD_DEVICE_TOKEN")
+        assert seen.result(120) == value
+        end(pool)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each worker imports for itself")
+def test_workers_are_forked_from_a_server_that_has_imported_everything_and_computed_nothing():
+    with undisturbed_start():
+        pool = new_pool(os.getpid, gpu=False)
+        modules = "__import__('sys').modules"
+        asked = f"list({modules}), {modules}['torch'].cuda.is_initialized()"
+        names, uses_cuda = pool.submit(eval, asked).result(120)
+    end(pool)
+    assert {*NEEDED, "torch", "timm"} <= {*names}
+    assert not uses_cuda
 
 
 def test_starting_a_worker_leaves_the_callers_main_module_as_it_was(monkeypatch):

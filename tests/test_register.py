@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,7 +30,7 @@ from autokd.cli import app
 from autokd.config import load_config
 from autokd.data import load_data
 from autokd.engine.place import CACHE
-from autokd.errors import ParityError
+from autokd.errors import ParityError, TrackingError
 from autokd.exporting import log_front
 from autokd.exporting.parity import Tolerance
 from autokd.tracking.models import models_of
@@ -91,6 +92,38 @@ def test_registering_it_again_changes_nothing(registered, place):
     again = autokd.register(0, "digits", directory=place)
     assert (again.version.number, again.version.is_new) == (registered.version.number, False)
     assert again.model_id == registered.model_id
+
+
+@pytest.mark.parametrize("version", ["models:/digits@champion", "models:/digits/1"])
+def test_a_registered_version_is_held_against_new_images_as_its_export_is(
+    version, registered, place, data, tmp_path
+):
+    pixels = torch.stack([image[0] for image in data.val.images]).numpy()
+    np.savez(tmp_path / "new.npz", images=pixels, labels=data.val.labels.numpy())
+    shutil.rmtree(place / "shipped", ignore_errors=True)
+    autokd.export(0, place / "shipped", directory=place)
+    found, again = (
+        autokd.monitor(each, tmp_path / "new.npz", directory=place)
+        for each in (version, place / "shipped")
+    )
+    assert found.to_dict() == again.to_dict()
+    assert found.change.now.correct == round(registered.parity.accuracy * len(pixels))
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ("models:/digits", "names no version of a model; give models:/NAME/VERSION"),
+        ("models:/digits/99", "digits.*99"),
+        ("models:/digits@nobody", "nobody"),
+        ("models:/other/1", "other"),
+    ],
+)
+def test_a_version_that_is_not_there_is_one_line(version, message, registered, place, tmp_path):
+    np.savez(tmp_path / "new.npz", images=np.zeros((2, 8, 8), np.uint8))
+    with pytest.raises(TrackingError, match=message) as caught:
+        autokd.monitor(version, tmp_path / "new.npz", directory=place)
+    assert "\n" not in str(caught.value)
 
 
 def test_what_was_quantised_for_it_claims_no_audit_and_no_latency(store, registered, place):

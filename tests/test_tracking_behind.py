@@ -7,6 +7,7 @@ import threading
 import pytest
 from tracking_records import begin, make_result, trial_runs
 
+from autokd.errors import TrackingError
 from autokd.tracking.behind import Behind
 
 
@@ -73,6 +74,25 @@ def test_a_bug_in_writing_is_heard_by_the_search():
 
     with pytest.raises(ZeroDivisionError, match="a bug"):
         search()
+
+
+def test_the_beginning_is_written_before_all_trials_however_soon_the_search_ends():
+    tracker = Slow()
+    tracker.let.set()
+    with Behind(tracker, lambda: tracker.written.append("begun")) as behind:
+        behind.log_trial(make_result(0))
+    assert tracker.written[0] == "begun"
+    with Behind(tracker, lambda: tracker.written.append("begun again")):
+        pass
+    assert tracker.written[-1] == "begun again"
+
+
+def test_a_store_that_can_not_be_made_ends_the_search():
+    def refuse():
+        raise TrackingError("mlflow.db: no space left")
+
+    with pytest.raises(TrackingError, match="no space left"), Behind(Slow(), refuse):
+        pass
 
 
 def test_an_interrupted_search_ends_after_the_trial_at_hand():

@@ -103,6 +103,18 @@ def test_the_database_is_in_wal_mode(store_directory):
         assert database.execute("pragma journal_mode").fetchone() == ("wal",)
 
 
+def test_a_new_store_that_may_come_later_is_made_when_it_is_used(make_store_directory, tmp_path):
+    store = open_store(None, tmp_path, later=True)
+    assert store.is_new
+    assert not (tmp_path / "mlflow.db").exists()
+    make_store_directory(tmp_path)
+    begin(store).log_trial(make_result(0))
+    assert list(trial_runs(store)) == [0]
+    (tmp_path / "other.db").write_text("not a database")
+    with pytest.raises(TrackingError, match="not an SQLite database"):
+        open_store(f"sqlite:///{tmp_path / 'other.db'}", tmp_path, later=True)
+
+
 def test_a_server_that_does_not_run_is_an_error_within_seconds(tmp_path):
     start = time.monotonic()
     with pytest.raises(TrackingError, match=r"127\.0\.0\.1:\d+ does not answer \(.*refused"):
@@ -230,7 +242,7 @@ def test_a_server_that_dies_in_a_search_gets_its_trials_when_it_is_back(store_di
     tracker.log_trial(make_result(2))
     assert time.monotonic() - start < 10
     assert tracker.pending == 2
-    with pytest.raises(TrackingError, match="2 trials and the front are missing"):
+    with pytest.raises(TrackingError, match="the front and 2 of the trials are missing"):
         finish(tracker, [make_result(n) for n in range(3)], [2])
     with _server(store_directory, port):
         tracker.flush()
@@ -251,7 +263,7 @@ def test_a_server_that_is_away_when_a_search_begins_gets_it_when_it_is_back(
     tracker = begin(store)
     tracker.log_trial(make_result(0))
     assert (tracker.pending, tracker.run_id) == (1, None)
-    with pytest.raises(TrackingError, match="1 trials and the front are missing"):
+    with pytest.raises(TrackingError, match="the front and 1 of the trials are missing"):
         finish(tracker, [make_result(0)], [0])
     with _server(store_directory, port):
         tracker.log_trial(make_result(1))

@@ -18,7 +18,7 @@ def monitor(
     candidate: Annotated[
         str,
         typer.Argument(
-            help="A folder of `autokd export`; or a trial's number in the latest study, STUDY/NUMBER, an MLflow run id, a "
+            help="A folder of `autokd export`; a registered version, models:/NAME/VERSION or models:/NAME@ALIAS; or a trial's number in the latest study, STUDY/NUMBER, an MLflow run id, a "
             "candidate's hash, or a folder that `autokd run --output` made."
         ),
     ],

@@ -1,31 +1,25 @@
-"""One search from its file to its front: everything that it needs is found and checked, and then it is driven."""
+"""One search from its file to its front: prepared, driven, and concluded."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from autokd.auditing import audit_teacher, check_audit
 from autokd.config import Config
-from autokd.data import load_data
 from autokd.engine.candidate_file import write_candidate_file
 from autokd.engine.controls import control_proposals
-from autokd.engine.database import STUDY_DIGITS, begun_studies, ledger_url
 from autokd.engine.driver import Driver
 from autokd.engine.executors import Executor, InProcess, ProcessPool
 from autokd.engine.finish import SearchResult, finish
-from autokd.engine.identity import identify, refuse_changed
 from autokd.engine.insight import describe_space
 from autokd.engine.ledger import Ledger
-from autokd.engine.place import CACHE, make_writable, only_driver
-from autokd.engine.portfolio import carry_over, earlier_fronts
+from autokd.engine.place import only_driver
+from autokd.engine.portfolio import carry_over
+from autokd.engine.prepare import Prepared, prepare
 from autokd.engine.progress import Progress, find_front
 from autokd.engine.proposer import Proposer
 from autokd.engine.ray_executor import RayExecutor
@@ -33,21 +27,13 @@ from autokd.engine.repeats import train_again
 from autokd.engine.scale import Scale
 from autokd.engine.status import Board
 from autokd.engine.strategies import make_strategy
-from autokd.engine.survey import Survey, survey_file, try_pretrained
 from autokd.engine.sync import BEGUN, INFO
 from autokd.engine.versions import git_commit, versions
-from autokd.errors import AuditError, ConfigError, storage_errors
-from autokd.kept import evict
-from autokd.records import Candidate, SearchInfo, TrialResult, content_hash
-from autokd.shared import Shared
-from autokd.space import Space, Suggest
-from autokd.task import StudentCosts, Task, choose_device, create_task
+from autokd.records import Candidate, SearchInfo, TrialResult
+from autokd.space import Suggest
 from autokd.teachers import measure_teacher
 from autokd.tracking.behind import Behind
-from autokd.tracking.store import open_store
 from autokd.tracking.write import Tracker
-
-log = logging.getLogger(__name__)
 
 Observe = Callable[[Progress], None]
 
@@ -70,46 +56,29 @@ def run_search(
     an AutoKDError. So is a search of this name that has not ended and is not this one any more, unless it is to be a
     `new` one.
     """
-    cache = directory / CACHE
-    make_writable(cache)
-    evict(cache, config.search.cache_limit)
-    choose_device(device)
-    shared = Shared(config.search.shared, cache)
-    shared.check()
-    url = ledger_url(ledger, cache)
-    data = load_data(config.data, seed=config.seed, cache=cache)
-    check_audit(config.audit.to_policy(seed=config.seed), data)
-    identity = identify(config, data)
-    others = [] if new else begun_studies(url, config.name)
-    refuse_changed(identity, others)
-    space, costs, sample = survey_file(config, data)
-    try_pretrained(sample, data)
-    fronts = earlier_fronts(url, config.search.warm_start)
-    store = open_store(tracking_uri, directory, later=True)  # before hours of training a teacher
-    task = create_task(config, data=data, cache=cache, shared=shared, device=device)
-    sample = replace(sample, teacher_macs=task.teacher_info.cost.macs)
-    identity["teacher_weights"] = task.teacher_info.hash
-    refuse_changed(identity, others)
-    info = describe_search(config, task, identity)
-    folder = cache / "studies" / info.study
-    teacher_report = _audit_teacher(config, task, folder / "teacher_audit")
+    ready = prepare(
+        config,
+        directory=directory,
+        tracking_uri=tracking_uri,
+        ledger=ledger,
+        device=device,
+        new=new,
+    )
     with ExitStack() as stack:
-        stack.enter_context(only_driver(cache, info.study))
-        book = stack.enter_context(closing(Ledger(url, info.study)))
-        scale = _recall_scale(
-            book, Scale(objectives=info.objectives, teacher=info.teacher, classes=task.classes)
-        )
-        info = replace(info, teacher=scale.teacher)
-        book.note_once("identity", identity)
+        stack.enter_context(only_driver(ready.task.cache, ready.info.study))
+        book = stack.enter_context(closing(Ledger(ready.ledger, ready.info.study)))
+        scale = _recall_scale(book, ready)
+        info = replace(ready.info, teacher=scale.teacher)
+        book.note_once("identity", ready.identity)
         begun: dict[str, Any] = {
             "versions": versions(), "git_commit": git_commit(directory), "command": command,
         }  # fmt: skip
         for name, value in {INFO: info.to_dict(), BEGUN: begun}.items():
             if book.notes.get(name) != value:
                 book.note(name, value)
-        tracker = Tracker(store)
+        tracker = Tracker(ready.store)
         begin = partial(
-            tracker.begin, info, **begun, teacher_audit=teacher_report, begun=len(book.entries)
+            tracker.begin, info, **begun, teacher_audit=ready.teacher_audit, begun=len(book.entries)
         )
         board = Board(book)
 
@@ -122,25 +91,22 @@ def run_search(
                 write_candidate_file(result, info)
             behind.log_trial(result)
 
-        driver = _make_driver(
-            config, space, sample, costs, book, scale,
-            fronts=fronts, folder=folder, mirror=mirror, observe=show,
-        )  # fmt: skip
-        if not store.is_new:  # it may refuse, and then before the first trial
+        driver = _make_driver(ready, book, scale, mirror=mirror, observe=show)
+        if not ready.store.is_new:  # it may refuse, and then before the first trial
             begin()
-        with Behind(tracker, begin if store.is_new else lambda: None) as behind:
-            reason, interrupted = _drive(driver, _make_executor(config, task, device), config)
+        with Behind(tracker, begin if ready.store.is_new else lambda: None) as behind:
+            reason, interrupted = _drive(driver, _make_executor(ready), config)
         driver.watch.add("log", behind.seconds)
         board.write(driver.progress(), ended=reason)
         book.note("spent", driver.watch.seconds)
         if not interrupted:
-            info = _time_teacher(info, config, task)
+            info = _time_teacher(info, ready)
             book.note(INFO, info.to_dict())
         if not interrupted and book.notes.get("ended") != reason:
             book.note("ended", reason)
         return finish(
             info,
-            task,
+            ready.task,
             book,
             tracker,
             scale=scale,
@@ -150,23 +116,18 @@ def run_search(
 
 
 def _make_driver(
-    config: Config,
-    space: Space,
-    sample: Survey,
-    costs: StudentCosts,
+    ready: Prepared,
     book: Ledger,
     scale: Scale,
     *,
-    fronts: Sequence[Mapping[str, Any]],
-    folder: Path,
     mirror: Callable[[TrialResult], None],
     observe: Observe,
 ) -> Driver:
-    """`fronts` are those that a warm start begins with."""
+    config, space, costs = ready.config, ready.space, ready.costs
     budget = config.budget.to_budget()
     strategy = make_strategy(config.search, scale, epochs=space.most_epochs)
 
-    choose_assistants = cache(sample.choose_assistants)  # a hundred times for every proposal
+    choose_assistants = cache(ready.sample.choose_assistants)  # a hundred times for every proposal
 
     def draw(suggest: Suggest) -> Candidate:
         return space.sample(
@@ -174,7 +135,9 @@ def _make_driver(
         )
 
     book.note_once("space", describe_space(space.distributions, strategy.pauses(space.most_epochs)))
-    recalled = book.note_once("warm start", list(fronts))  # another search may have gone on since
+    recalled = book.note_once(
+        "warm start", list(ready.fronts)
+    )  # another search may have gone on since
     return Driver(
         ledger=book,
         proposer=Proposer(
@@ -189,11 +152,11 @@ def _make_driver(
             resamples=config.search.resamples,
         ),
         strategy=strategy,
-        controls=control_proposals(space, sample),
+        controls=control_proposals(space, ready.sample),
         portfolio=carry_over(recalled, sample=draw, exact_cost=costs, budget=budget),
         limits=config.search,
         seed=config.seed,
-        folder=folder,
+        folder=ready.folder,
         mirror=mirror,
         observe=observe,
     )
@@ -222,7 +185,8 @@ def _drive(driver: Driver, executor: Executor, config: Config) -> tuple[str, boo
     return reason, False
 
 
-def _make_executor(config: Config, task: Task, device: str | None) -> Executor:
+def _make_executor(ready: Prepared) -> Executor:
+    config, task, device = ready.config, ready.task, ready.device
     search, cache = config.search, task.cache
     if search.executor == "ray":
         return RayExecutor(
@@ -240,49 +204,17 @@ def _make_executor(config: Config, task: Task, device: str | None) -> Executor:
     return InProcess(task)
 
 
-def _recall_scale(book: Ledger, scale: Scale) -> Scale:
+def _recall_scale(book: Ledger, ready: Prepared) -> Scale:
     """As it was when the search began: hypervolumes are measured by the teacher's costs, and latency varies."""
+    info = ready.info
+    scale = Scale(objectives=info.objectives, teacher=info.teacher, classes=ready.task.classes)
     return Scale.from_record(book.note_once("scale", scale.to_record()))
 
 
-def describe_search(config: Config, task: Task, identity: Mapping[str, Any]) -> SearchInfo:
-    """The search's record; its name ends in a hash of what must not change when it goes on."""
-    fingerprint = content_hash(identity)
-    return SearchInfo(
-        study=f"{config.name}-{fingerprint[:STUDY_DIGITS]}",
-        config=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
-        fingerprint=fingerprint,
-        seed=config.seed,
-        objectives=config.search.objectives,
-        budget=task.budget,
-        data=task.data.info,
-        teacher=task.teacher_info,
-    )
-
-
-def _time_teacher(info: SearchInfo, config: Config, task: Task) -> SearchInfo:
+def _time_teacher(info: SearchInfo, ready: Prepared) -> SearchInfo:
     """With the teacher's latency, for which no trial has waited if it decides nothing."""
     if info.teacher.cost.latency_ms is not None:
         return info
-    cost = measure_teacher(config.teacher, task.data, probe=task.probe, cache=task.cache)
+    task = ready.task
+    cost = measure_teacher(ready.config.teacher, task.data, probe=task.probe, cache=task.cache)
     return replace(info, teacher=replace(info.teacher, cost=cost))
-
-
-def _audit_teacher(config: Config, task: Task, folder: Path) -> Path:
-    """Where the report lies. Raises AuditError when the teacher fails and nobody has accepted that."""
-    audit = audit_teacher(task)
-    figures = audit.figures()
-    with storage_errors(folder):
-        audit.save(folder)
-    log.info("teacher on val: %s", figures.sentence)
-    if audit.status == "fail":
-        raise AuditError(
-            f"the teacher fails its audit: {figures.sentence} Report: {folder / 'audit.html'}. Use "
-            "another teacher, or say why this one will do: audit.accept_teacher_bias in the search file"
-        )
-    if "worst_group_accuracy" in config.search.objectives and figures.worst_group_accuracy is None:
-        raise ConfigError(
-            f"search.objectives: worst_group_accuracy needs a group of {task.policy.min_group_n} val "
-            "images or more, and there is none; give more images or leave it out"
-        )
-    return folder

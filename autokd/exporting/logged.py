@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from autokd.drift.reference import NAME as REFERENCE
 from autokd.engine.place import CACHE
 from autokd.errors import AutoKDError, ParityError, TrackingError
 from autokd.exporting.export import Exported, export_student
@@ -52,6 +53,7 @@ def logged_student(
         student = StudentFile(
             graph=exported.path,
             card=exported.card,
+            reference=exported.path.parent / REFERENCE,
             precision=exported.precision,
             metrics={
                 "export/val_accuracy": exported.parity.accuracy,

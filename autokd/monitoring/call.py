@@ -9,12 +9,15 @@ from pathlib import Path
 
 import torch
 
+from autokd.drift.reference import NAME as REFERENCE
 from autokd.engine.place import CACHE
+from autokd.errors import ConfigError
 from autokd.monitoring.groups import choose_metadata
 from autokd.monitoring.monitor import Monitored, monitor_student
 from autokd.monitoring.watched import Watched, is_export, watch_export, watch_folder
 from autokd.task import choose_device
 from autokd.tracking.find import fetch_trial
+from autokd.tracking.registry import fetch_version
 from autokd.tracking.store import open_store
 
 
@@ -35,7 +38,7 @@ def monitor(
     """A student held against new images: `recommendation` is keep, undecided, look closer or re-distil, `advice.reasons` why.
 
     Args:
-        candidate: a folder of `export`, or what `export` takes.
+        candidate: a folder of `export`, a registered version (models:/NAME/VERSION or models:/NAME@ALIAS), or what `export` takes.
         data: one folder a class, a folder of images without labels, or an .npz of images and perhaps labels.
         metadata: a CSV table about the new images; `key`, `groups`, `cluster` and `bands` are as in a search file's
             `data.metadata`, and are the search's own where they are not given.
@@ -79,6 +82,17 @@ def _watched(
     store = open_store(tracking_uri, directory, create=False)
     with tempfile.TemporaryDirectory(prefix="autokd-monitor-") as place:
         copy = Path(place)
+        if candidate.startswith("models:"):
+            yield watch_export(_with_reference(fetch_version(store, candidate, copy), candidate))
+            return
         trial = fetch_trial(store, candidate, copy)
         facts: dict[str, float | str] = {**trial.metrics, **trial.tags}
         yield watch_folder(copy, source=trial.description, facts=facts, cache=cache, device=device)
+
+
+def _with_reference(folder: Path, version: str) -> Path:
+    if not (folder / REFERENCE).is_file():
+        raise ConfigError(
+            f"{version}: has no {REFERENCE}, as autokd registers students with; register its trial again, or name the trial"
+        )
+    return folder

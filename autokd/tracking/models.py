@@ -6,7 +6,7 @@ import hashlib
 import io
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow")
 CONTENT_TAG = "autokd.content"  # hash of the files: the same student is not logged twice
+DATA = "data"  # the folder of a model that MLflow puts the graph into
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class StudentFile:
 
     graph: Path  # ONNX that takes pixels
     card: Path
+    reference: Path  # what its val looked like, for who holds it against new images
     precision: str
     metrics: Mapping[str, float]
 
@@ -40,8 +42,8 @@ def log_student(store: Store, trial: StoredTrial, student: StudentFile) -> str:
     """The id of the student's model, an output of the trial's run; made where the run has none of the same content."""
     content = _hash([student.graph, student.card, Path(student_model.__file__)])
     with one_line_errors(store):
-        for model in _logged(store, trial):
-            if model.tags.get(CONTENT_TAG) == content and model.status == "READY":
+        for model in _ready(store, trial.experiment_id, f"source_run_id = '{trial.run_id}'"):
+            if model.tags.get(CONTENT_TAG) == content:
                 return str(model.model_id)
         return _log(store, trial, student, content)
 
@@ -50,20 +52,23 @@ def models_of(store: Store, study: str) -> set[tuple[int, str]]:
     """Trials of a search that have a model, each with the precision of it."""
     with one_line_errors(store):
         experiment = find_parent(store, study).info.experiment_id
-        own = f"params.study = '{study}'"
-        found = store.client.search_logged_models([experiment], filter_string=own)
         return {
             (int(model.params["trial"]), model.params["precision"])
-            for model in found
-            if model.status == "READY"
+            for model in _ready(store, experiment, f"params.study = '{study}'")
         }
 
 
-def _logged(store: Store, trial: StoredTrial) -> list[LoggedModel]:
-    found = store.client.search_logged_models(
-        [trial.experiment_id], filter_string=f"source_run_id = '{trial.run_id}'"
-    )
-    return list(found)
+def _ready(store: Store, experiment_id: str, condition: str) -> Iterator[LoggedModel]:
+    """Models that were written to their end, page after page."""
+    token = None
+    while True:
+        page = store.client.search_logged_models(
+            [experiment_id], filter_string=condition, page_token=token
+        )
+        yield from (model for model in page if model.status == "READY")
+        token = page.token
+        if not token:
+            return
 
 
 def _log(store: Store, trial: StoredTrial, student: StudentFile, content: str) -> str:
@@ -124,6 +129,7 @@ def _write_model(folder: Path, student: StudentFile, model: LoggedModel) -> None
         ),
     )
     shutil.copy(student.card, folder)
+    shutil.copy(student.reference, folder / DATA)
 
 
 def _signature(classes: Sequence[str]) -> ModelSignature:
@@ -147,7 +153,7 @@ def _example(student: StudentModel) -> bytes:
 
 
 def _hash(files: Sequence[Path]) -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(b"with a reference")  # which earlier models had not
     for path in files:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]

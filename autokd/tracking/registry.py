@@ -6,11 +6,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autokd.errors import ConfigError, TrackingError
 from autokd.tracking.environment import first_line, mlflow_failures
 from autokd.tracking.find import StoredTrial
+from autokd.tracking.models import DATA
 from autokd.tracking.store import Store, one_line_errors
 from autokd.tracking.study_run import version_page
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 _LONGEST = 250  # characters of a name or alias
 _LONGEST_DESCRIPTION = 5000  # MLflow's column; SQLite takes more, other databases do not
 _VERSIONS_TAG = "mlflow.modelVersions"
+_VERSION = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([\w-]+))")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,28 @@ def create_version(
         is_new=found is None,
         page=version_page(name, number),
     )
+
+
+def fetch_version(store: Store, uri: str, folder: Path) -> Path:
+    """A version's files into `folder`; where among them the student lies, with its reference. Raises TrackingError."""
+    named = _VERSION.fullmatch(uri)
+    if named is None:
+        raise TrackingError(
+            f"'{uri}' names no version of a model; give models:/NAME/VERSION or models:/NAME@ALIAS"
+        )
+    name, number, alias = named.groups()
+    with one_line_errors(store):
+        from mlflow.artifacts import download_artifacts
+
+        version = (
+            store.client.get_model_version_by_alias(name, alias)
+            if alias
+            else store.client.get_model_version(name, number)
+        )
+        place = download_artifacts(
+            artifact_uri=version.source, dst_path=str(folder), tracking_uri=store.uri
+        )
+    return Path(place) / DATA
 
 
 def _ensure_name(store: Store, name: str) -> None:

@@ -186,7 +186,7 @@ class Tracker:
         store = self._store
         if not store.answers():
             raise TrackingError(
-                f"MLflow store {store.address} does not answer: {self.pending} trials and the front "
+                f"MLflow store {store.address} does not answer: the front and {self.pending} of the trials "
                 "are missing there; run the same command again when it is back"
             )
         self._ensure_open()

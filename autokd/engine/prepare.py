@@ -1,0 +1,131 @@
+"""What must be found and be right before a search's first trial: data, space, teacher, stores."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autokd.auditing import audit_teacher, check_audit
+from autokd.config import Config
+from autokd.data import load_data
+from autokd.engine.database import STUDY_DIGITS, begun_studies, ledger_url
+from autokd.engine.identity import identify, refuse_changed
+from autokd.engine.place import CACHE, make_writable
+from autokd.engine.portfolio import earlier_fronts
+from autokd.engine.survey import Survey, survey_file, try_pretrained
+from autokd.errors import AuditError, ConfigError, storage_errors
+from autokd.kept import evict
+from autokd.records import SearchInfo, content_hash
+from autokd.shared import Shared
+from autokd.space import Space
+from autokd.task import StudentCosts, Task, choose_device, create_task
+from autokd.tracking.store import Store, open_store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """All that a search is driven with."""
+
+    config: Config
+    device: str | None  # as it was asked for
+    info: SearchInfo
+    identity: Mapping[str, Any]  # what must not change when it goes on
+    task: Task
+    space: Space
+    costs: StudentCosts
+    sample: Survey
+    fronts: Sequence[Mapping[str, Any]]  # of the searches that a warm start begins with
+    ledger: str  # the URL of its database
+    store: Store
+    folder: Path  # of the study
+    teacher_audit: Path
+
+
+def prepare(
+    config: Config,
+    *,
+    directory: Path,
+    tracking_uri: str | None,
+    ledger: str | None,
+    device: str | None,
+    new: bool,
+) -> Prepared:
+    """In such an order that little time is lost where something is wrong; raises an AutoKDError that says what."""
+    cache = directory / CACHE
+    make_writable(cache)
+    evict(cache, config.search.cache_limit)
+    choose_device(device)
+    shared = Shared(config.search.shared, cache)
+    shared.check()
+    url = ledger_url(ledger, cache)
+    data = load_data(config.data, seed=config.seed, cache=cache)
+    check_audit(config.audit.to_policy(seed=config.seed), data)
+    identity = identify(config, data)
+    others = [] if new else begun_studies(url, config.name)
+    refuse_changed(identity, others)
+    space, costs, sample = survey_file(config, data)
+    try_pretrained(sample, data)
+    fronts = earlier_fronts(url, config.search.warm_start)
+    store = open_store(tracking_uri, directory, later=True)  # before hours of training a teacher
+    task = create_task(config, data=data, cache=cache, shared=shared, device=device)
+    identity["teacher_weights"] = task.teacher_info.hash
+    refuse_changed(identity, others)
+    info = describe_search(config, task, identity)
+    folder = cache / "studies" / info.study
+    return Prepared(
+        config=config,
+        device=device,
+        info=info,
+        identity=identity,
+        task=task,
+        space=space,
+        costs=costs,
+        sample=replace(sample, teacher_macs=task.teacher_info.cost.macs),
+        fronts=fronts,
+        ledger=url,
+        store=store,
+        folder=folder,
+        teacher_audit=_audit_teacher(config, task, folder / "teacher_audit"),
+    )
+
+
+def describe_search(config: Config, task: Task, identity: Mapping[str, Any]) -> SearchInfo:
+    """The search's record; its name ends in a hash of what must not change when it goes on."""
+    fingerprint = content_hash(identity)
+    return SearchInfo(
+        study=f"{config.name}-{fingerprint[:STUDY_DIGITS]}",
+        config=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
+        fingerprint=fingerprint,
+        seed=config.seed,
+        objectives=config.search.objectives,
+        budget=task.budget,
+        data=task.data.info,
+        teacher=task.teacher_info,
+    )
+
+
+def _audit_teacher(config: Config, task: Task, folder: Path) -> Path:
+    """Where the report lies. Raises AuditError when the teacher fails and nobody has accepted that."""
+    audit = audit_teacher(task)
+    figures = audit.figures()
+    with storage_errors(folder):
+        audit.save(folder)
+    log.info("teacher on val: %s", figures.sentence)
+    if audit.status == "fail":
+        raise AuditError(
+            f"the teacher fails its audit: {figures.sentence} Report: {folder / 'audit.html'}. Use "
+            "another teacher, or say why this one will do: audit.accept_teacher_bias in the search file"
+        )
+    if "worst_group_accuracy" in config.search.objectives and figures.worst_group_accuracy is None:
+        raise ConfigError(
+            f"search.objectives: worst_group_accuracy needs a group of {task.policy.min_group_n} val "
+            "images or more, and there is none; give more images or leave it out"
+        )
+    return folder
