@@ -52,9 +52,8 @@ def search(
         config = config.model_copy(update={"seed": seed})
     if config.search.workers > 1 and config.search.executor == "local":
         import_ahead()
-    from autokd.engine.search import (
-        run_search,
-    )  # seconds, as long as the workers' imports beside it
+    # takes seconds, as the workers' imports do beside it
+    from autokd.engine.search import run_search
 
     place = Path(directory).resolve()
     result = run_search(
@@ -68,9 +67,9 @@ def search(
         observe=observe,
     )
     if config.search.log_models and not result.interrupted and not result.pending and result.links:
-        numbers = {*result.front["trial"]}
         from autokd.exporting import log_front
 
+        numbers = {*result.front["trial"]}
         front = [trial for trial in result.results if trial.number in numbers]
         log_front(result.study, front, tracking_uri=tracking_uri, directory=place)
     return result

@@ -8,7 +8,6 @@ Elsewhere each starts afresh.
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.forkserver
 import os
 import signal
 import sys
@@ -30,9 +29,11 @@ NEEDED = (
 def import_ahead() -> None:
     """Let workers' imports begin, in a process of their own; returns at once."""
     if sys.platform == "linux":
+        from multiprocessing import forkserver  # which not every system has
+
         multiprocessing.get_context("forkserver").set_forkserver_preload([*NEEDED])
         with undisturbed_start():
-            multiprocessing.forkserver.ensure_running()
+            forkserver.ensure_running()
 
 
 def new_pool(start: Callable[..., None], *arguments: object, gpu: bool) -> ProcessPoolExecutor:
