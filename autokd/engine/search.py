@@ -135,9 +135,8 @@ def _make_driver(
         )
 
     book.note_once("space", describe_space(space.distributions, strategy.pauses(space.most_epochs)))
-    recalled = book.note_once(
-        "warm start", list(ready.fronts)
-    )  # another search may have gone on since
+    # as it was when the search began: the other one may have gone on since
+    recalled = book.note_once("warm start", list(ready.fronts))
     return Driver(
         ledger=book,
         proposer=Proposer(
