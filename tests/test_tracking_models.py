@@ -39,10 +39,13 @@ def trial(store):
 @pytest.fixture
 def student(tmp_path):
     (tmp_path / "MODEL_CARD.md").write_text(CARD)
-    graph = write_student(tmp_path / "student.onnx")
-    metrics = {"export/val_accuracy": 0.5}
+    (tmp_path / "reference.json").write_text("{}")
     return StudentFile(
-        graph=graph, card=tmp_path / "MODEL_CARD.md", precision="fp32", metrics=metrics
+        graph=write_student(tmp_path / "student.onnx"),
+        card=tmp_path / "MODEL_CARD.md",
+        reference=tmp_path / "reference.json",
+        precision="fp32",
+        metrics={"export/val_accuracy": 0.5},
     )
 
 
