@@ -62,8 +62,8 @@ def test_a_model_holds_graph_card_and_code_and_nothing_that_is_pickled(
     (folder,) = tmp_path.glob(f"mlartifacts/**/{model_id}/artifacts")
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert files == {
-        "MLmodel", "MODEL_CARD.md", "code/student_model.py", "conda.yaml", "data/student.onnx", "input_example.json",
-        "python_env.yaml", "requirements.txt", "serving_input_example.json",
+        "MLmodel", "MODEL_CARD.md", "code/student_model.py", "conda.yaml", "data/reference.json", "data/student.onnx",
+        "input_example.json", "python_env.yaml", "requirements.txt", "serving_input_example.json",
     }  # fmt: skip
     wanted = {line.split("==")[0] for line in (folder / "requirements.txt").read_text().split()}
     assert wanted == {"mlflow", "numpy", "onnxruntime", "pandas", "pillow"}
