@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,13 @@ def run_search(
         driver = _make_driver(ready, book, scale, mirror=mirror, observe=show)
         if not ready.store.is_new:  # it may refuse, and then before the first trial
             begin()
-        with Behind(tracker, begin if ready.store.is_new else lambda: None) as behind:
+
+        def begin_beside() -> None:
+            if ready.store.is_new:
+                begin()
+            import_module("sklearn.ensemble")  # the forest's: the first proposals need none
+
+        with Behind(tracker, begin_beside) as behind:
             reason, interrupted = _drive(driver, _make_executor(ready), config)
         driver.watch.add("log", behind.seconds)
         board.write(driver.progress(), ended=reason)
