@@ -100,14 +100,16 @@ def load_teacher(
     return teacher, TeacherInfo(
         name=spec.model,
         hash=teacher.hash,
-        cost=measure_student(spec, data, probe=probe, cache=cache, check=False),
+        cost=measure_teacher(config, data, probe=probe, cache=cache),
         val_accuracy=measured.accuracy,
         source=source,
     )
 
 
-def measure_teacher(config: TeacherConfig, data: ImageData, *, probe: Probe, cache: Path) -> Cost:
-    """With its latency; an ensemble's is its members' together."""
+def measure_teacher(
+    config: TeacherConfig, data: ImageData, *, probe: Probe | None, cache: Path
+) -> Cost:
+    """With its latency if there is a `probe`; an ensemble's costs are its members' together."""
     costs = [
         measure_student(
             describe_teacher(member, data).student, data, probe=probe, cache=cache, check=False

@@ -50,7 +50,7 @@ def search(
     config = config.model_copy(update={"search": config.search.model_copy(update=given)})
     if seed is not None:
         config = config.model_copy(update={"seed": seed})
-    if config.search.workers > 1 and config.search.executor == "local":
+    if config.search.starts_processes:
         import_ahead()
     # takes seconds, as the workers' imports do beside it
     from autokd.engine.search import run_search

@@ -50,11 +50,11 @@ def most_promising(
     `running` are taken to come to what the forest expects of them, so that they are not proposed twice over; of
     `unfit` nothing is known but that they broke a limit, such as memory.
     """
+    if not pool:
+        return []
     import sklearn  # a second and a half that no search needs before it has something to learn from
     from sklearn.ensemble import ExtraTreesRegressor
 
-    if not pool:
-        return []
     guessed = [i for i, name in enumerate(scale.objectives) if name not in KNOWN]
     points = scale.points([result for _, result in seen])
     broken = np.array([[float(not result.feasible)] for _, result in seen])

@@ -113,8 +113,9 @@ class Ledger:
         return [entry.result for entry in self._entries if entry.result is not None]
 
     def note(self, name: str, value: Any) -> None:
-        """`value` is what JSON holds."""
-        self._write("note", None, {"name": name, "value": value})
+        """`value` is what JSON holds. Nothing is written where it stands there already."""
+        if name not in self._notes or self._notes[name] != value:
+            self._write("note", None, {"name": name, "value": value})
 
     def note_once(self, name: str, value: Any) -> Any:
         """What was noted first under this name: now, or in an earlier run."""

@@ -74,9 +74,8 @@ def run_search(
         begun: dict[str, Any] = {
             "versions": versions(), "git_commit": git_commit(directory), "command": command,
         }  # fmt: skip
-        for name, value in {INFO: info.to_dict(), BEGUN: begun}.items():
-            if book.notes.get(name) != value:
-                book.note(name, value)
+        book.note(INFO, info.to_dict())
+        book.note(BEGUN, begun)
         tracker = Tracker(ready.store)
         begin = partial(
             tracker.begin, info, **begun, teacher_audit=ready.teacher_audit, begun=len(book.entries)
@@ -109,7 +108,6 @@ def run_search(
         if not interrupted:
             info = _time_teacher(info, ready)
             book.note(INFO, info.to_dict())
-        if not interrupted and book.notes.get("ended") != reason:
             book.note("ended", reason)
         return finish(
             info,
@@ -205,7 +203,7 @@ def _make_executor(ready: Prepared) -> Executor:
             gpus_per_trial=search.gpus_per_trial,
             cpus_per_trial=search.cpus_per_trial,
         )
-    if search.workers > 1:
+    if search.starts_processes:
         return ProcessPool(search.workers, config, cache=cache, device=device)
     return InProcess(task)
 

@@ -56,7 +56,7 @@ class Halving:
     reduction: float
     scale: Scale
     sampler: str = "forest"
-    random_share: float = 0.1  # a third needed a fifth more epochs (docs/benchmarks.md)
+    random_share: float = 0.1  # a third needed a fifth more epochs (docs/decisions.md)
 
     def pauses(self, epochs: int) -> tuple[int, ...]:
         return rung_epochs(epochs, rungs=self.rungs, reduction=self.reduction)

@@ -100,6 +100,11 @@ class SearchConfig(Section):
     warm_start: tuple[str, ...] = ()
     """Earlier searches whose fronts are tried first."""
 
+    @property
+    def starts_processes(self) -> bool:
+        """Whether trials run in processes of this machine: neither in the search's own nor on a cluster."""
+        return self.executor == "local" and self.workers > 1
+
     @model_validator(mode="after")
     def _check(self) -> SearchConfig:
         different = set(self.objectives)

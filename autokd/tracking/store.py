@@ -130,10 +130,9 @@ def open_store(
         raise _no_store(path)
     check_writable(path)
     connect = partial(open_database, uri, path)
-    if is_new and later:
-        return Store(uri=uri, directory=directory, connect=connect, is_new=True)
-    store = Store(uri=uri, directory=directory, connect=connect)
-    _ = store.client  # refuses what it can't use
+    store = Store(uri=uri, directory=directory, connect=connect, is_new=is_new and later)
+    if not store.is_new:
+        _ = store.client  # refuses what it can't use
     return store
 
 
