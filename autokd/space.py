@@ -51,6 +51,11 @@ class Space:
             for name, parameter in self._parameters.items()
             if (distribution := to_distribution(name, parameter)) is not None
         }
+        self._fixed = {
+            name: values_of(parameter)[0]
+            for name, parameter in self._parameters.items()
+            if name not in self.distributions
+        }
 
     def sample(
         self, suggest: Suggest, choose_assistants: ChooseAssistants | None = None
@@ -166,12 +171,9 @@ class Space:
         return parameters
 
     def _pick(self, name: str, suggest: Suggest) -> Any:
-        if name in self.distributions:
-            return suggest(name, self.distributions[name])
-        parameter = self._parameters[name]
-        if isinstance(parameter, tuple):  # one choice is no choice
-            return parameter[0]
-        return parameter.low if isinstance(parameter, Range) else parameter
+        if name in self._fixed:
+            return self._fixed[name]
+        return suggest(name, self.distributions[name])
 
     def _sample_training(self, suggest: Suggest, *, epochs: int) -> Training:
         searched = (

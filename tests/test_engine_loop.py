@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 from fake_training import EPOCHS, SCALE, AtOnce, make_driver
 
@@ -62,6 +64,37 @@ def test_controls_are_first_and_trained_to_their_end(undisturbed):
     entries = undisturbed[0].entries
     assert [bool(entry.proposal.control) for entry in entries[:5]] == [True] * 4 + [False]
     assert {entry.result.state for entry in entries[:4]} == {"complete"}
+
+
+def test_controls_have_to_earn_their_epochs_until_half_of_the_search_is_over():
+    executor = AtOnce()
+    make_driver(open_ledger()).run(executor)
+    controls = [place for place, work in enumerate(executor.done) if work.control]
+    begun = [sum(w.before is None for w in executor.done[: place + 1]) for place in controls]
+    assert begun[:4] == [1, 2, 3, 4]
+    forced = [count for count in begun[4:] if count >= 15]
+    assert forced, "none of those that paused was left"
+    assert forced[0] == 15, "they are trained on as soon as half of 30 have begun"
+    earned = [count for count in begun[4:] if count < 15]
+    assert all(count >= SETTLED for count in earned), "no privilege in halving"
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [
+        ({"epochs": 90}, "90 epochs"),
+        ({"time": 60.0}, "time is up"),
+        ({"patience": 2}, "no larger hypervolume in 2 finished trials"),
+    ],
+)
+def test_however_a_search_ends_its_controls_are_trained_to_their_end(limit, reason, monkeypatch):
+    executor = AtOnce()
+    second = (float(len(executor.done)) for _ in count())
+    monkeypatch.setattr("autokd.engine.driver.time.monotonic", lambda: next(second))
+    ledger = open_ledger()
+    assert make_driver(ledger, trials=200, **limit).run(executor) == reason
+    assert len(ledger.entries) < 200
+    assert {entry.result.state for entry in ledger.entries[:4]} == {"complete"}
 
 
 def test_nobody_who_could_go_on_is_left_behind(undisturbed):

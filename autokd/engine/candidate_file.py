@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import yaml
@@ -13,8 +14,7 @@ from autokd.errors import ConfigError, DataError
 from autokd.records import Candidate, SearchInfo, TrialResult
 
 NAME = "candidate.yaml"
-# The safe ones in C, where PyYAML was built with them: a search writes such a file at every pause.
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# The one in C, where PyYAML was built with it: a search writes such a file at every pause.
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 HEADER = "# One candidate of an autokd search. Run it again with: autokd run candidate.yaml\n"
@@ -54,9 +54,9 @@ def write_candidate_file(result: TrialResult, info: SearchInfo) -> None:
         "val_accuracy": result.val.get("accuracy"),
         "teacher_hash": info.teacher.hash,
         "data_hash": info.data.hash,
-        "search": yaml.load(info.config, Loader=_LOADER),
     }
-    text = HEADER + yaml.dump(record, Dumper=_DUMPER, sort_keys=False)
+    search = indent(info.config, "  ")  # YAML already: read and written again it took most of the time
+    text = HEADER + yaml.dump(record, Dumper=_DUMPER, sort_keys=False) + "search:\n" + search
     (Path(result.folder) / NAME).write_text(text, encoding="utf-8")
 
 

@@ -34,7 +34,7 @@ class Driver:
     ledger: Ledger
     proposer: Proposer
     strategy: Strategy
-    controls: Sequence[Proposal]  # begun before anything else, and trained to their end
+    controls: Sequence[Proposal]  # begun before anything else; trained to their end, sooner or later
     portfolio: Sequence[Proposal] = ()  # begun next: what earlier searches ended with
     limits: SearchConfig
     seed: int
@@ -49,9 +49,8 @@ class Driver:
         self._start = time.monotonic()
         self._clock_before = self.ledger.clock
         self.watch = Stopwatch(self.ledger.notes.get("spent"))
-        entries = self.ledger.entries
-        self._begun_before = sum(not _is_rejected(entry) for entry in entries)
-        self._tried = {entry.proposal.candidate.hash for entry in entries}
+        self._begun_before = self._begun()
+        self._tried = {entry.proposal.candidate.hash for entry in self.ledger.entries}
         self._front = find_front(self.ledger.results, self.proposer.scale.objectives)
 
     def run(self, executor: Executor) -> str:
@@ -66,7 +65,7 @@ class Driver:
             finally:
                 self._tell()  # now that no worker waits for it
             if not self._busy:
-                return self._limit() or self._enough() or "nothing left to train"
+                return self._limit() or self._stall() or self._enough() or "nothing left to train"
             with self.watch("wait"):
                 number, result = executor.next_result()
             self._busy.remove(number)
@@ -95,11 +94,15 @@ class Driver:
         if self._limit():
             return None
         entries, busy = self.ledger.entries, self._busy
-        for entry in entries:
-            if entry.number in busy or entry.is_closed:
-                continue
-            if not entry.results or entry.deaths or entry.proposal.control:
-                return entry
+        idle = [e for e in entries if e.number not in busy and not e.is_closed]
+        if left := next((e for e in idle if not e.results or e.deaths), None):
+            return left
+        stalled = self._stall() is not None
+        if stalled or self._is_half_over():
+            if control := next((e for e in idle if e.proposal.control), None):
+                return control
+        if stalled:
+            return None
         all_begun = self._enough() is not None
         chosen = self.strategy.next_to_advance(entries, busy, all_begun=all_begun)
         return chosen or self._begin()
@@ -215,11 +218,10 @@ class Driver:
 
     def _enough(self) -> str | None:
         """Why no further trial is begun; those that are begun may go on."""
-        entries, wanted = self.ledger.entries, self.limits.trials
-        rejected = sum(_is_rejected(entry) for entry in entries)
-        if len(entries) - rejected >= wanted:
+        begun, wanted = self._begun(), self.limits.trials
+        if begun >= wanted:
             return f"{wanted} trials"
-        if rejected > MOST_REJECTED * wanted:
+        if len(self.ledger.entries) - begun > MOST_REJECTED * wanted:
             return "too few candidates fit the budget"
         return None
 
@@ -230,11 +232,29 @@ class Driver:
             return "time is up"
         if limits.epochs and self.ledger.epochs >= limits.epochs:
             return f"{limits.epochs} epochs"
-        if limits.patience:
-            ended = [each.result for each in self.ledger.ended if each.result.state == "complete"]
-            if has_stalled(ended, self.proposer.scale, patience=limits.patience):
-                return f"no larger hypervolume in {limits.patience} finished trials"
         return None
+
+    def _stall(self) -> str | None:
+        """Why nothing is started any more but what is left of the controls."""
+        patience = self.limits.patience
+        if patience:
+            ended = [each.result for each in self.ledger.ended if each.result.state == "complete"]
+            if has_stalled(ended, self.proposer.scale, patience=patience):
+                return f"no larger hypervolume in {patience} finished trials"
+        return None
+
+    def _is_half_over(self) -> bool:
+        """Then the controls that paused are trained on, whatever they came to: early on that time is better spent on others."""
+        limits, gone = self.limits, time.monotonic() - self._start
+        return (
+            2 * self._begun() >= limits.trials
+            or (limits.epochs is not None and 2 * self.ledger.epochs >= limits.epochs)
+            or (limits.time is not None and 2 * gone >= limits.time)
+        )
+
+    def _begun(self) -> int:
+        """Trials, without those that were rejected untrained."""
+        return sum(not _is_rejected(entry) for entry in self.ledger.entries)
 
 
 def _is_rejected(entry: Entry) -> bool:
