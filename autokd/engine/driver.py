@@ -34,7 +34,9 @@ class Driver:
     ledger: Ledger
     proposer: Proposer
     strategy: Strategy
-    controls: Sequence[Proposal]  # begun before anything else; trained to their end, sooner or later
+    controls: Sequence[
+        Proposal
+    ]  # begun before anything else; trained to their end, sooner or later
     portfolio: Sequence[Proposal] = ()  # begun next: what earlier searches ended with
     limits: SearchConfig
     seed: int
@@ -98,11 +100,9 @@ class Driver:
         if left := next((e for e in idle if not e.results or e.deaths), None):
             return left
         stalled = self._stall() is not None
-        if stalled or self._is_half_over():
-            if control := next((e for e in idle if e.proposal.control), None):
-                return control
-        if stalled:
-            return None
+        control = next((e for e in idle if e.proposal.control), None)
+        if stalled or (control and self._is_half_over()):
+            return control
         all_begun = self._enough() is not None
         chosen = self.strategy.next_to_advance(entries, busy, all_begun=all_begun)
         return chosen or self._begin()

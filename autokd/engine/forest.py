@@ -94,7 +94,7 @@ def _fit_trees(features: Singles, targets: Floats, *, seed: int) -> list[Any]:
         for number in range(TREES):
             drawn = rng.integers(len(features), size=len(features))
             times = np.bincount(drawn, minlength=len(features)).astype(float)
-            tree = ExtraTreeRegressor(min_samples_leaf=2, max_features=0.5, random_state=number)
+            tree = ExtraTreeRegressor(max_features=0.5, random_state=number)
             tree.fit(features, targets, sample_weight=times, check_input=False)
             trees.append(tree.tree_)
     return trees
