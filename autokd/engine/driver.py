@@ -173,10 +173,12 @@ class Driver:
     def _tell(self) -> None:
         while self._untold:
             result = self._untold.pop(0)
+            with self.watch("show"):
+                progress = self.progress(result)  # before the mirror's thread is busy with it
             with self.watch("log"):
                 self.mirror(result)
             with self.watch("show"):
-                self.observe(self.progress(result))
+                self.observe(progress)
 
     def _bury(self, number: int) -> TrialResult | None:
         """A worker died with this trial, which is tried again from its last pause unless that has happened too often."""

@@ -98,7 +98,7 @@ def run_search(
         def begin_beside() -> None:
             if ready.store.is_new:
                 begin()
-            import_module("sklearn.ensemble")  # the forest's: the first proposals need none
+            import_module("sklearn.tree")  # the forest's: the first proposals need none
 
         with Behind(tracker, begin_beside) as behind:
             reason, interrupted = _drive(driver, _make_executor(ready), config)
