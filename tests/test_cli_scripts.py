@@ -211,6 +211,11 @@ def test_a_wrong_option_is_bad_input() -> None:
     assert autokd("frond").status == 2
 
 
+def hear_ctrl_c() -> None:
+    """Whoever runs the tests in the background of a script has it ignored, and so have all that they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.slow
 def test_a_search_that_is_interrupted_says_so_by_its_status_and_goes_on(place: Path) -> None:
     file = search_file(place, search={"trials": 30})
@@ -222,6 +227,7 @@ def test_a_search_that_is_interrupted_says_so_by_its_status_and_goes_on(place: P
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_ctrl_c,
     ) as search:
         assert search.stderr is not None
         seen = []
@@ -251,6 +257,7 @@ def test_a_server_that_is_stopped_with_ctrl_c_is_done(place: Path, command: list
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_ctrl_c,
     ) as server:
         assert server.stdout is not None
         for line in server.stdout:
