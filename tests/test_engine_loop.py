@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 import pytest
 from fake_training import EPOCHS, SCALE, AtOnce, make_driver
 
@@ -72,11 +70,11 @@ def test_controls_have_to_earn_their_epochs_until_half_of_the_search_is_over():
     controls = [place for place, work in enumerate(executor.done) if work.control]
     begun = [sum(w.before is None for w in executor.done[: place + 1]) for place in controls]
     assert begun[:4] == [1, 2, 3, 4]
-    forced = [count for count in begun[4:] if count >= 15]
+    forced = [trials for trials in begun[4:] if trials >= 15]
     assert forced, "none of those that paused was left"
     assert forced[0] == 15, "they are trained on as soon as half of 30 have begun"
-    earned = [count for count in begun[4:] if count < 15]
-    assert all(count >= SETTLED for count in earned), "no privilege in halving"
+    earned = [trials for trials in begun[4:] if trials < 15]
+    assert all(trials >= SETTLED for trials in earned), "no privilege in halving"
 
 
 @pytest.mark.parametrize(
@@ -89,8 +87,8 @@ def test_controls_have_to_earn_their_epochs_until_half_of_the_search_is_over():
 )
 def test_however_a_search_ends_its_controls_are_trained_to_their_end(limit, reason, monkeypatch):
     executor = AtOnce()
-    second = (float(len(executor.done)) for _ in count())
-    monkeypatch.setattr("autokd.engine.driver.time.monotonic", lambda: next(second))
+    clock = "autokd.engine.driver.time.monotonic"
+    monkeypatch.setattr(clock, lambda: float(len(executor.done)))  # a second for each work
     ledger = open_ledger()
     assert make_driver(ledger, trials=200, **limit).run(executor) == reason
     assert len(ledger.entries) < 200

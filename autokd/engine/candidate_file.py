@@ -55,9 +55,7 @@ def write_candidate_file(result: TrialResult, info: SearchInfo) -> None:
         "teacher_hash": info.teacher.hash,
         "data_hash": info.data.hash,
     }
-    search = indent(
-        info.config, "  "
-    )  # YAML already: read and written again it took most of the time
+    search = indent(info.config, "  ")  # is YAML: to read and write it again took most of the time
     text = HEADER + yaml.dump(record, Dumper=_DUMPER, sort_keys=False) + "search:\n" + search
     (Path(result.folder) / NAME).write_text(text, encoding="utf-8")
 

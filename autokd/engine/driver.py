@@ -34,9 +34,7 @@ class Driver:
     ledger: Ledger
     proposer: Proposer
     strategy: Strategy
-    controls: Sequence[
-        Proposal
-    ]  # begun before anything else; trained to their end, sooner or later
+    controls: Sequence[Proposal]  # begun before anything else, sooner or later trained to their end
     portfolio: Sequence[Proposal] = ()  # begun next: what earlier searches ended with
     limits: SearchConfig
     seed: int
@@ -92,7 +90,7 @@ class Driver:
         )
 
     def _next(self) -> Entry | None:
-        """First what an earlier run or a dead worker left, then who goes on, then somebody new."""
+        """First what an earlier run or a dead worker left, then controls that are due, who goes on, and somebody new."""
         if self._limit():
             return None
         entries, busy = self.ledger.entries, self._busy
