@@ -111,9 +111,7 @@ def measure_teacher(
 ) -> Cost:
     """With its latency if there is a `probe`; an ensemble's costs are its members' together."""
     costs = [
-        measure_student(
-            describe_teacher(member, data).student, data, probe=probe, cache=cache, check=False
-        )
+        measure_student(describe_teacher(member, data).student, data, probe=probe, cache=cache)
         for member in config.members
     ]
     return sum_costs(costs) if config.ensemble else costs[0]
@@ -298,12 +296,12 @@ def measure_student(
     *,
     probe: Probe | None,
     cache: Path,
-    check: bool,
+    check: bool = False,
     decides: bool = False,
 ) -> Cost:
     """What the model costs in its deployed form; its latency, where ONNX can't hold the model, stays unknown.
 
-    `decides`: whether anything is decided by the latency.
+    `check` holds its MACs against fvcore's count; `decides`: whether anything is decided by the latency.
     """
     measure = partial(
         measure_cost,

@@ -108,8 +108,7 @@ def run_trial(
 
 
 def _measure(blank: TrialResult, task: Task, known: Cost | None) -> TrialResult:
-    """With its cost; rejected if that is over budget. Latency takes half a second: if it decides nothing, it is
-    measured when the trial is complete."""
+    """With its cost; rejected if that is over budget. Latency takes seconds: if it decides nothing, `time_student` measures it."""
     cost = known
     if cost is None or (task.latency_decides and cost.latency_ms is None):
         cost = task.measure_cost(blank.candidate.student, latency=task.latency_decides)
@@ -117,6 +116,14 @@ def _measure(blank: TrialResult, task: Task, known: Cost | None) -> TrialResult:
     if task.budget.admits(cost):
         return measured
     return replace(measured, state="rejected", reason=describe_excess(cost, task.budget))
+
+
+def time_student(result: TrialResult, task: Task) -> Cost | None:
+    """The cost of a trial's student with its latency; None: it has been measured, or can't be."""
+    if result.cost is None or result.cost.latency_ms is not None:
+        return None
+    cost = task.measure_cost(result.candidate.student, latency=True)
+    return cost if cost.latency_ms is not None else None
 
 
 def _train_and_evaluate(
@@ -152,19 +159,16 @@ def _train_and_evaluate(
         audit = audit_result(measured, task, teachers, logits, split_name="val", folder=folder)
         if not paused:
             audit.save(folder / AUDIT)
-    cost = measured.cost
-    assert cost is not None
+    assert measured.cost is not None
     if not paused:
         (folder / CHECKPOINT).unlink(missing_ok=True)
-    if not paused and cost.latency_ms is None:
         with watch("measure"):
-            cost = task.measure_cost(student, latency=True)
+            task.check_macs(student)
     return replace(
         result,
-        cost=cost,
         val=asdict(score(logits, task.data.val.labels)),
         audit=audit.figures(),
-        excess=task.excess(cost, audit.figures()),
+        excess=task.excess(measured.cost, audit.figures()),
         assistants=() if paused else _describe_assistants(measured.candidate, teachers, task),
     )
 

@@ -160,6 +160,18 @@ def test_the_teacher_is_timed_in_the_end_where_latency_decides_nothing(finished)
         assert book.notes["scale"]["teacher"]["cost"]["latency_ms"] is None
 
 
+def test_the_front_alone_is_timed_in_the_end_where_latency_decides_nothing(finished):
+    directory, result, _ = finished
+    front = set(result.front["trial"])
+    timed = {r.number: r.cost.latency_ms for r in result.results if r.cost.latency_ms is not None}
+    assert timed.keys() == front
+    assert result.front["latency_ms"].tolist() == [
+        timed[number] for number in result.front["trial"]
+    ]
+    stored = read_study(open_store(None, directory), result.study).trials.set_index("number")
+    assert stored["latency_ms"].dropna().to_dict() == timed
+
+
 def test_its_report_has_a_page_of_insight_made_from_the_ledger(finished):
     directory, result, _ = finished
     (page,) = (directory / "mlartifacts").rglob("report/insight.html")

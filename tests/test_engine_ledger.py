@@ -13,7 +13,7 @@ from autokd.engine.database import read_status
 from autokd.engine.ledger import Ledger, Proposal
 from autokd.engine.proposer import suggest_by
 from autokd.errors import ConfigError, StorageError
-from autokd.records import TEACHER, Candidate, Epoch, Stage
+from autokd.records import TEACHER, Candidate, Cost, Epoch, Stage
 
 STATE = ("entries", "ended", "notes", "clock", "epochs")
 
@@ -80,6 +80,14 @@ def a_history(ledger: Ledger):
     yield
     ledger.record(replace(result(third, 0, "rejected"), val={}))
     yield
+    ledger.price(second.number, replace(second_cost(ledger), latency_ms=0.5))
+    yield
+
+
+def second_cost(ledger: Ledger) -> Cost:
+    cost = ledger.results[1].cost
+    assert cost is not None
+    return cost
 
 
 def test_opened_again_after_any_event_it_is_what_it_was(open_ledger):
@@ -90,7 +98,7 @@ def test_opened_again_after_any_event_it_is_what_it_was(open_ledger):
         again = open_ledger()
         assert state_of(again) == state_of(ledger)
         again.close()
-    assert steps == 11
+    assert steps == 12
 
 
 def test_what_came_of_trials_is_kept_in_the_order_in_which_it_came(open_ledger):
@@ -103,6 +111,7 @@ def test_what_came_of_trials_is_kept_in_the_order_in_which_it_came(open_ledger):
     ]
     assert [len(entry.results) for entry in ledger.entries] == [1, 2, 1]
     assert [entry.is_closed for entry in ledger.entries] == [True] * 3
+    assert [r.cost and r.cost.latency_ms for r in ledger.entries[1].results] == [None, 0.5]
     assert ledger.notes == {"teacher": {"accuracy": 0.5}}
 
 

@@ -101,11 +101,12 @@ def test_a_trials_run_holds_its_audit_to_sort_by_and_to_read(store, tmp_path):
 
 
 def test_the_audit_of_the_teacher_is_with_the_search(store, tmp_path):
-    report = tmp_path / "report"
+    report = tmp_path / "teacher_audit"
     report.mkdir()
     (report / "audit.md").write_text("the teacher alone")
     tracker = Tracker(store)
-    tracker.begin(make_info(), versions={}, git_commit=None, command=None, teacher_audit=report)
+    tracker.begin(make_info(), versions={}, git_commit=None, command=None)
+    tracker.attach(report)
     assert read_text(store, tracker.run_id, "teacher_audit/audit.md") == "the teacher alone"
 
 

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_task import LARGE, SMALL, candidate, make_data, make_task, stage
 
+from autokd.cost import count_with_fvcore
 from autokd.errors import StorageError
 from autokd.on_test import evaluate_on_test
 from autokd.records import Budget, Candidate, Cost, Verdict
-from autokd.trial import describe_excess, run_trial, trial_seed
+from autokd.trial import describe_excess, run_trial, time_student, trial_seed
 
 pytestmark = pytest.mark.usefixtures("quick_latency")
 DATA = make_data()
@@ -36,12 +37,33 @@ def test_a_complete_trial_knows_its_cost_its_accuracy_and_every_epoch(task, tmp_
     assert (result.state, result.reason, result.number, result.seed) == ("complete", None, 4, 7)
     assert result.cost is not None
     assert result.cost.macs > 0
-    assert result.cost.latency_ms is not None
+    assert result.cost.latency_ms is None  # which decides nothing here
     assert [epoch.epoch for epoch in result.history] == [1, 2, 3]
     best = max(result.history, key=lambda epoch: epoch.val_accuracy)
     assert result.val == {"accuracy": best.val_accuracy, "loss": best.val_loss}
     assert (tmp_path / "0" / "best.safetensors").exists()
     assert result.seconds > 0
+
+
+def test_a_student_is_timed_once_and_its_other_costs_stay(task, tmp_path):
+    result = run(task, candidate(epochs=1), tmp_path / "0")
+    cost = time_student(result, task)
+    assert cost is not None
+    assert cost.latency_ms > 0
+    assert cost.macs == result.cost.macs
+    assert time_student(replace(result, cost=cost), task) is None
+
+
+def test_a_student_of_which_two_counts_of_macs_disagree_fails(task, tmp_path, monkeypatch):
+    def doubled(*arguments):
+        count = count_with_fvcore(*arguments)
+        return replace(count, macs=2 * count.macs)
+
+    monkeypatch.setattr("autokd.cost.count_with_fvcore", doubled)
+    result = run(task, candidate(epochs=1), tmp_path / "0")
+    assert result.state == "failed"
+    assert result.reason is not None
+    assert "two counts of MACs disagree" in result.reason
 
 
 def test_a_student_over_budget_is_rejected_untrained_with_its_reason(task, tmp_path):

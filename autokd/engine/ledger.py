@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import create_engine, delete, insert, select
@@ -18,7 +18,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponenti
 
 from autokd.engine.database import EVENTS, STATUS, cannot_open, needs_driver, shown_url
 from autokd.errors import StorageError
-from autokd.records import Candidate, TrialResult, content_hash
+from autokd.records import Candidate, Cost, TrialResult, content_hash
 
 PATIENCE = 120.0  # seconds that a database server may be away
 
@@ -142,6 +142,11 @@ class Ledger:
         """Write down what came of a finished candidate with another seed."""
         return self._record("repeat", result)
 
+    def price(self, number: int, cost: Cost) -> Entry:
+        """Write down a cost that was measured after the trial was complete, and decides nothing."""
+        self._write("cost", number, asdict(cost))
+        return self._entries[number]
+
     def died(self, number: int) -> Entry:
         """Write down that a worker died with a trial."""
         self._write("death", number, {})
@@ -193,6 +198,10 @@ class Ledger:
         entry = self._entries[trial]
         if kind == "death":
             self._entries[trial] = replace(entry, deaths=entry.deaths + 1)
+            return
+        if kind == "cost":
+            result = replace(entry.results[-1], cost=Cost(**record))
+            self._entries[trial] = replace(entry, results=(*entry.results[:-1], result))
             return
         result = TrialResult.from_dict(record, candidate=entry.proposal.candidate)
         if kind == "repeat":

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from autokd.errors import StorageError
 
 CACHE = ".autokd"  # ledger, teachers, assistants, views, logits, checkpoints
+TEACHER_AUDIT = "teacher_audit"  # a folder of a study: the report on its teacher alone
 
 
 def make_writable(folder: Path) -> None:

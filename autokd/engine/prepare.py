@@ -15,10 +15,11 @@ from autokd.config import Config
 from autokd.data import load_data
 from autokd.engine.database import STUDY_DIGITS, begun_studies, ledger_url
 from autokd.engine.identity import identify, refuse_changed
-from autokd.engine.place import CACHE, make_writable
+from autokd.engine.place import CACHE, TEACHER_AUDIT, make_writable
 from autokd.engine.portfolio import earlier_fronts
 from autokd.engine.survey import Survey, survey_file, try_pretrained
-from autokd.errors import AuditError, ConfigError, storage_errors
+from autokd.errors import AuditError, ConfigError
+from autokd.fairness.audit import Audit
 from autokd.kept import evict
 from autokd.records import SearchInfo, content_hash
 from autokd.shared import Shared
@@ -45,7 +46,7 @@ class Prepared:
     ledger: str  # the URL of its database
     store: Store
     folder: Path  # of the study
-    teacher_audit: Path
+    teacher_audit: Audit
 
 
 def prepare(
@@ -92,7 +93,7 @@ def prepare(
         ledger=url,
         store=store,
         folder=folder,
-        teacher_audit=_audit_teacher(config, task, folder / "teacher_audit"),
+        teacher_audit=_audit_teacher(config, task, folder),
     )
 
 
@@ -111,16 +112,16 @@ def describe_search(config: Config, task: Task, identity: Mapping[str, Any]) -> 
     )
 
 
-def _audit_teacher(config: Config, task: Task, folder: Path) -> Path:
-    """Where the report lies. Raises AuditError when the teacher fails and nobody has accepted that."""
+def _audit_teacher(config: Config, task: Task, folder: Path) -> Audit:
+    """Not on disk yet. Raises AuditError when the teacher fails and nobody has accepted that."""
     audit = audit_teacher(task)
     figures = audit.figures()
-    with storage_errors(folder):
-        audit.save(folder)
     log.info("teacher on val: %s", figures.sentence)
     if audit.status == "fail":
+        report = folder / TEACHER_AUDIT
+        audit.save(report)
         raise AuditError(
-            f"the teacher fails its audit: {figures.sentence} Report: {folder / 'audit.html'}. Use "
+            f"the teacher fails its audit: {figures.sentence} Report: {report / 'audit.html'}. Use "
             "another teacher, or say why this one will do: audit.accept_teacher_bias in the search file"
         )
     if "worst_group_accuracy" in config.search.objectives and figures.worst_group_accuracy is None:
@@ -128,4 +129,4 @@ def _audit_teacher(config: Config, task: Task, folder: Path) -> Path:
             f"search.objectives: worst_group_accuracy needs a group of {task.policy.min_group_n} val "
             "images or more, and there is none; give more images or leave it out"
         )
-    return folder
+    return audit

@@ -17,13 +17,8 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 
-# A trial, its report, and the export for its latency, which torch imports late
-NEEDED = (
-    "autokd.engine.executors",
-    "autokd.fairness.page",
-    "onnxscript.function_libs.torch_lib.ops",
-    "onnxruntime",
-)
+# A trial and its report. What a latency needs takes seconds more, and most searches measure none while they train.
+NEEDED = ("autokd.engine.executors", "autokd.fairness.page", "matplotlib.backends.backend_svg")
 
 
 def import_ahead() -> None:

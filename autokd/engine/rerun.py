@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autokd.engine.candidate_file import (
@@ -19,7 +19,7 @@ from autokd.errors import ConfigError, storage_errors
 from autokd.peers import all_peers
 from autokd.records import TrialResult
 from autokd.task import create_task
-from autokd.trial import run_trial
+from autokd.trial import run_trial, time_student
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,8 @@ def rerun(
         result = run_trial(
             recorded.candidate, task, number=0, seed=recorded.seed, folder=folder, peers=peers
         )
+        if peers.rank == 0 and result.state == "complete":
+            result = replace(result, cost=time_student(result, task) or result.cost)
         if output and peers.rank == 0:
             with storage_errors(output):
                 shutil.copytree(folder, output)

@@ -18,7 +18,7 @@ from autokd.engine.executors import Executor, InProcess, ProcessPool
 from autokd.engine.finish import SearchResult, finish
 from autokd.engine.insight import describe_space
 from autokd.engine.ledger import Ledger
-from autokd.engine.place import only_driver
+from autokd.engine.place import TEACHER_AUDIT, only_driver
 from autokd.engine.portfolio import carry_over
 from autokd.engine.prepare import Prepared, prepare
 from autokd.engine.progress import Progress, find_front
@@ -29,10 +29,10 @@ from autokd.engine.scale import Scale
 from autokd.engine.status import Board
 from autokd.engine.strategies import make_strategy
 from autokd.engine.sync import BEGUN, INFO
+from autokd.engine.timing import time_front, time_teacher
 from autokd.engine.versions import git_commit, versions
-from autokd.records import Candidate, SearchInfo, TrialResult
+from autokd.records import Candidate, TrialResult
 from autokd.space import Suggest
-from autokd.teachers import measure_teacher
 from autokd.tracking.behind import Behind
 from autokd.tracking.write import Tracker
 
@@ -77,9 +77,7 @@ def run_search(
         book.note(INFO, info.to_dict())
         book.note(BEGUN, begun)
         tracker = Tracker(ready.store)
-        begin = partial(
-            tracker.begin, info, **begun, teacher_audit=ready.teacher_audit, begun=len(book.entries)
-        )
+        begin = partial(tracker.begin, info, **begun, begun=len(book.entries))
         board = Board(book)
 
         def show(progress: Progress) -> None:
@@ -99,6 +97,8 @@ def run_search(
             if ready.store.is_new:
                 begin()
             import_module("sklearn.tree")  # the forest's: the first proposals need none
+            ready.teacher_audit.save(ready.folder / TEACHER_AUDIT)  # a second, for its pictures
+            tracker.attach(ready.folder / TEACHER_AUDIT)
 
         with Behind(tracker, begin_beside) as behind:
             reason, interrupted = _drive(driver, _make_executor(ready), config)
@@ -106,8 +106,9 @@ def run_search(
         board.write(driver.progress(), ended=reason)
         book.note("spent", driver.watch.seconds)
         if not interrupted:
-            info = _time_teacher(info, ready)
+            info = time_teacher(info, config.teacher, ready.task)
             book.note(INFO, info.to_dict())
+            time_front(book, info, ready.task)
             book.note("ended", reason)
         return finish(
             info,
@@ -213,12 +214,3 @@ def _recall_scale(book: Ledger, ready: Prepared) -> Scale:
     info = ready.info
     scale = Scale(objectives=info.objectives, teacher=info.teacher, classes=ready.task.classes)
     return Scale.from_record(book.note_once("scale", scale.to_record()))
-
-
-def _time_teacher(info: SearchInfo, ready: Prepared) -> SearchInfo:
-    """With the teacher's latency, for which no trial has waited if it decides nothing."""
-    if info.teacher.cost.latency_ms is not None:
-        return info
-    task = ready.task
-    cost = measure_teacher(ready.config.teacher, task.data, probe=task.probe, cache=task.cache)
-    return replace(info, teacher=replace(info.teacher, cost=cost))

@@ -10,7 +10,7 @@ from autokd.engine.candidate_file import NAME, write_candidate_file
 from autokd.engine.conclusion import conclude, tell
 from autokd.engine.database import ledger_url, read_status
 from autokd.engine.ledger import Ledger
-from autokd.engine.place import CACHE, only_driver
+from autokd.engine.place import CACHE, TEACHER_AUDIT, only_driver
 from autokd.engine.scale import Scale
 from autokd.errors import ConfigError, TrackingError
 from autokd.records import SearchInfo, TrialResult
@@ -55,8 +55,9 @@ def sync_search(
 def _write(book: Ledger, store: Store, *, folder: Path) -> Synced:
     info = SearchInfo.from_dict(book.notes[INFO])
     tracker = Tracker(store)
-    audit = folder / "teacher_audit"
-    tracker.begin(info, **book.notes[BEGUN], teacher_audit=audit if audit.is_dir() else None)
+    tracker.begin(info, **book.notes[BEGUN])
+    if (audit := folder / TEACHER_AUDIT).is_dir():
+        tracker.attach(audit)
     for result in book.results:
         _complete(result, info)
         tracker.hold(result)

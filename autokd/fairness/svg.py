@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,10 +35,13 @@ FONT = re.compile(r"font: (?:(\S+) )?([\d.]+)px [^;]+")
 DECIMALS = re.compile(r"(\d+\.\d\d)\d+")
 
 
+_settings = threading.RLock()  # matplotlib has one set of them for all threads
+
+
 @contextmanager
 def drawing() -> Iterator[None]:
     """Settings under which charts are made; they are put back afterwards."""
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+    with _settings, matplotlib.rc_context(STYLE), warnings.catch_warnings():
         # The browser has glyphs for names that matplotlib's own font lacks.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing", category=UserWarning)
         yield

@@ -41,7 +41,7 @@ class Tracker:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._begun: _Search | None = None
-        self._open: Callable[[], None] | None = None  # what is still to be done of `begin`
+        self._first: list[Callable[[], None]] = []  # what is to be done before any trial
         self._waiting: dict[int, TrialResult] = {}
         self._unknown = 0.0  # trials below this number an earlier driver may have written
         self._written: dict[int, str | None] = {}  # run ids; None: cut off half-way
@@ -60,32 +60,33 @@ class Tracker:
         versions: Mapping[str, str],
         git_commit: str | None,
         command: str | None,
-        teacher_audit: Path | None = None,
         begun: int | None = None,
     ) -> None:
         """Create the search's run, or find it and open it again; where the store is away, as soon as it is back.
 
-        `teacher_audit` is the folder of the report on the teacher alone, `begun` how many trials earlier drivers
-        began; None: not known. The others need not be looked for in the store. Raises TrackingError where the store
-        answers and refuses.
+        `begun`: how many trials earlier drivers began; None: not known. The others need not be looked for in the
+        store. Raises TrackingError where the store answers and refuses.
         """
         tags = study_run.study_tags(info, versions=versions, git_commit=git_commit, command=command)
-        self._open = partial(self._begin, info, tags, teacher_audit, begun)
+        self._first.append(partial(self._begin, info, tags, begun))
         if self._store.answers():
             self._ensure_open()
 
-    def _ensure_open(self) -> None:
-        if self._open is not None:
-            self._open()
-            self._open = None
+    def attach(self, folder: Path) -> None:
+        """Add a folder to the search's run, under its own name."""
+        self._first.append(partial(self._attach, folder))
+        self.flush()
 
-    def _begin(
-        self,
-        info: SearchInfo,
-        tags: dict[str, str],
-        teacher_audit: Path | None,
-        begun: int | None,
-    ) -> None:
+    def _ensure_open(self) -> None:
+        while self._first:
+            self._first[0]()
+            del self._first[0]
+
+    def _attach(self, folder: Path) -> None:
+        with one_line_errors(self._store):
+            self._store.client.log_artifacts(self._search.run_id, str(folder), folder.name)
+
+    def _begin(self, info: SearchInfo, tags: dict[str, str], begun: int | None) -> None:
         with one_line_errors(self._store):
             experiment_id = runs.ensure_experiment(self._store, info)
             run = self._find_study(info)
@@ -98,10 +99,6 @@ class Tracker:
             self._begun = _Search(info, run.info.experiment_id, run.info.run_id)
             self._describe_study(run, tags)
             self._describe_teacher(run)
-            if teacher_audit is not None:
-                self._store.client.log_artifacts(
-                    run.info.run_id, str(teacher_audit), "teacher_audit"
-                )
             if not is_new:
                 # a ledger that was lost does not know of all that is here
                 knows_all = begun is not None and not self._children(_is_trial(begun))
@@ -123,7 +120,7 @@ class Tracker:
 
     def flush(self) -> None:
         """Write what waits; stop at the first failure, which goes to the end of the queue."""
-        if not self._waiting and self._open is None:
+        if not self._waiting and not self._first:
             return
         if not self._store.answers():
             self._warn("it does not answer")

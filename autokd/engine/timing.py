@@ -1,0 +1,32 @@
+"""Latencies that decide nothing: measured when a search trains no more, so that no trial waits and nothing disturbs them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from autokd.engine.ledger import Ledger
+from autokd.engine.progress import find_front
+from autokd.records import SearchInfo
+from autokd.sections.teacher import TeacherConfig
+from autokd.task import Task
+from autokd.teachers import measure_teacher
+from autokd.trial import time_student
+
+log = logging.getLogger(__name__)
+
+
+def time_teacher(info: SearchInfo, config: TeacherConfig, task: Task) -> SearchInfo:
+    """With the teacher's latency."""
+    if info.teacher.cost.latency_ms is not None:
+        return info
+    cost = measure_teacher(config, task.data, probe=task.probe, cache=task.cache)
+    return replace(info, teacher=replace(info.teacher, cost=cost))
+
+
+def time_front(ledger: Ledger, info: SearchInfo, task: Task) -> None:
+    """The members' latencies, into the ledger. A student takes 2 to 20 s, most of it for its ONNX file."""
+    for result in find_front(ledger.results, info.objectives):
+        if cost := time_student(result, task):
+            ledger.price(result.number, cost)
+            log.info("trial %d timed", result.number)
