@@ -160,11 +160,11 @@ def test_the_teacher_is_timed_in_the_end_where_latency_decides_nothing(finished)
         assert book.notes["scale"]["teacher"]["cost"]["latency_ms"] is None
 
 
-def test_the_front_alone_is_timed_in_the_end_where_latency_decides_nothing(finished):
+def test_front_and_controls_are_timed_in_the_end_where_latency_decides_nothing(finished):
     directory, result, _ = finished
-    front = set(result.front["trial"])
+    controls = {r.number for r in result.results if r.control}
     timed = {r.number: r.cost.latency_ms for r in result.results if r.cost.latency_ms is not None}
-    assert timed.keys() == front
+    assert timed.keys() == {*result.front["trial"], *controls}
     assert result.front["latency_ms"].tolist() == [
         timed[number] for number in result.front["trial"]
     ]

@@ -80,6 +80,15 @@ def find_front(
     )
 
 
+def front_and_controls(
+    results: Sequence[TrialResult], objectives: Sequence[str]
+) -> list[TrialResult]:
+    """The front, and what it is shown against."""
+    front = find_front(results, objectives)
+    controls = [r for r in results if r.control and r.state == "complete" and r not in front]
+    return [*front, *controls]
+
+
 def search_hypervolume(results: Sequence[TrialResult], scale: Scale) -> float:
     """Share of the scale's box that finished students within all limits beat."""
     return hypervolume(scale.points(_finished(results)), scale.reference)

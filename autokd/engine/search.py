@@ -21,7 +21,7 @@ from autokd.engine.ledger import Ledger
 from autokd.engine.place import TEACHER_AUDIT, only_driver
 from autokd.engine.portfolio import carry_over
 from autokd.engine.prepare import Prepared, prepare
-from autokd.engine.progress import Progress, find_front
+from autokd.engine.progress import Progress, front_and_controls
 from autokd.engine.proposer import Proposer
 from autokd.engine.ray_executor import RayExecutor
 from autokd.engine.repeats import train_again
@@ -29,7 +29,7 @@ from autokd.engine.scale import Scale
 from autokd.engine.status import Board
 from autokd.engine.strategies import make_strategy
 from autokd.engine.sync import BEGUN, INFO
-from autokd.engine.timing import time_front, time_teacher
+from autokd.engine.timing import time_students, time_teacher
 from autokd.engine.versions import git_commit, versions
 from autokd.records import Candidate, TrialResult
 from autokd.space import Suggest
@@ -108,7 +108,7 @@ def run_search(
         if not interrupted:
             info = time_teacher(info, config.teacher, ready.task)
             book.note(INFO, info.to_dict())
-            time_front(book, info, ready.task)
+            time_students(book, info, ready.task)
             book.note("ended", reason)
         return finish(
             info,
@@ -172,13 +172,11 @@ def _drive(driver: Driver, executor: Executor, config: Config) -> tuple[str, boo
     try:
         reason = driver.run(executor)
         if times := config.search.final_seeds:
-            results = driver.ledger.results
-            front = find_front(results, config.search.objectives)
-            controls = [r for r in results if r.control and r.state == "complete"]
+            shown = front_and_controls(driver.ledger.results, config.search.objectives)
             train_again(
                 driver.ledger,
                 executor,
-                list(dict.fromkeys(result.number for result in (*front, *controls))),
+                [result.number for result in shown],
                 times=times,
                 seed=config.seed,
                 folder=driver.folder,

@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 
 from autokd.engine.ledger import Ledger
-from autokd.engine.progress import find_front
+from autokd.engine.progress import front_and_controls
 from autokd.records import SearchInfo
 from autokd.sections.teacher import TeacherConfig
 from autokd.task import Task
@@ -24,9 +24,9 @@ def time_teacher(info: SearchInfo, config: TeacherConfig, task: Task) -> SearchI
     return replace(info, teacher=replace(info.teacher, cost=cost))
 
 
-def time_front(ledger: Ledger, info: SearchInfo, task: Task) -> None:
-    """The members' latencies, into the ledger. A student takes 2 to 20 s, most of it for its ONNX file."""
-    for result in find_front(ledger.results, info.objectives):
+def time_students(ledger: Ledger, info: SearchInfo, task: Task) -> None:
+    """Those of the front and the controls, into the ledger. An architecture takes 3 to 30 s, most of it for its ONNX file."""
+    for result in front_and_controls(ledger.results, info.objectives):
         if cost := time_student(result, task):
             ledger.price(result.number, cost)
             log.info("trial %d timed", result.number)
