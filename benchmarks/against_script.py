@@ -2,12 +2,13 @@
 
     python benchmarks/against_script.py digits --trials 100 --seeds 0 1 2 3 4
     python benchmarks/against_script.py fashion --root /usr/share/datasets/fashion-mnist --trials 60 --seeds 0 1 2
-    python benchmarks/against_script.py large-teacher --root /usr/share/datasets/fashion-mnist --trials 30 --seeds 0 1 2 --count first
+    python benchmarks/against_script.py large-teacher --root /usr/share/datasets/fashion-mnist --trials 30 60 --seeds 0 1 2
 
 search_spaces/quickstart.yaml without assistants, on one of the sets of `DATA`: same images, teacher weights, space, budget
 and cores on both sides.
 Each seed runs the script to its end and then a search in a new folder, one after the other. Seconds count from the start
 of a process, imports included; the teacher is trained before. Hypervolumes of both are those of autokd's scale. The script has one thread for each core, or one if its first students are faster with that.
+Several numbers of `--trials` are marks of one run of each side: a script of 60 students has been one of 30.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -79,17 +80,13 @@ class Setting:
     budget: list[str]  # arguments of the script
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Of one seed; seconds since a process was started."""
+class Seen(NamedTuple):
+    """What one side had come to."""
 
-    script_seconds: float  # until its last student
-    script_reached: float  # until it had its final hypervolume
-    script_hypervolume: float
-    autokd_seconds: float | None  # until that hypervolume; None: not in the script's time
-    autokd_begun: int
-    script_cpu: float  # processor seconds of the machine
-    autokd_cpu: float  # likewise, ending the search included
+    seconds: float  # since its process was started
+    hypervolume: float
+    begun: int  # students, or trials
+    cpu: float  # processor seconds of the whole machine
 
 
 def prepare(folder: Path, name: str, root: Path | None, *, most: int) -> Setting:
@@ -157,20 +154,20 @@ def cpu_seconds() -> float:
     return float(used.user + used.nice + used.system)
 
 
-def run_script(
-    setting: Setting, *, trials: int, seed: int, threads: int, count: str
-) -> list[tuple[float, float]]:
-    """(seconds, hypervolume) after each student."""
+def run_script(setting: Setting, *, trials: int, seed: int, threads: int, count: str) -> list[Seen]:
+    """After each student."""
     script = [str(HERE / "plain_script.py"), str(setting.data), str(setting.teacher)]
     script += ["--trials", str(trials), "--seed", str(seed), "--threads", str(threads)]
     script += ["--count", count, *setting.budget]
+    before = cpu_seconds()
     points: list[list[float]] = []
-    grown = []
+    seen = []
     for seconds, record in lines(script, setting.folder, threads=threads):
         if record["within"]:
             points.append(point(setting.scale, record))
-        grown.append((seconds, hypervolume(np.array(points), setting.scale.reference)))
-    return grown
+        volume = hypervolume(np.array(points), setting.scale.reference)
+        seen.append(Seen(seconds, volume, len(seen) + 1, cpu_seconds() - before))
+    return seen
 
 
 def point(scale: Scale, record: dict[str, Any]) -> list[float]:
@@ -184,78 +181,79 @@ def point(scale: Scale, record: dict[str, Any]) -> list[float]:
     return row
 
 
-def run_search(
-    setting: Setting, *, goal: float, seed: int, cores: int, limit: float
-) -> tuple[float | None, int]:
-    """Seconds until the goal, and the trials that were begun by then."""
-    begun = 0
+def run_search(setting: Setting, *, goal: float, seed: int, cores: int, limit: float) -> list[Seen]:
+    """Until the goal, or the limit's seconds have gone."""
+    before = cpu_seconds()
+    seen: list[Seen] = []
     with tempfile.TemporaryDirectory(dir=setting.folder) as place:
         shutil.copytree(setting.folder / CACHE / "teachers", Path(place) / CACHE / "teachers")
         command = ["-c", SEARCH, str(setting.search), str(seed), str(cores)]
         with contextlib.closing(lines(command, Path(place), threads=1, limit=limit)) as shown:
             for seconds, record in shown:
-                begun = record["begun"]
+                used = cpu_seconds() - before
+                seen.append(Seen(seconds, record["hypervolume"], record["begun"], used))
                 if record["hypervolume"] >= goal:
-                    return seconds, begun
-    return None, begun
+                    break
+    return seen
 
 
 def fastest_threads(setting: Setting, cores: int) -> int:
     """That the script trains its first students with in the least time."""
     seconds = {
-        threads: run_script(setting, trials=3, seed=0, threads=threads, count="first")[-1][0]
+        threads: run_script(setting, trials=3, seed=0, threads=threads, count="first")[-1].seconds
         for threads in (1, cores)
     }
     print(", ".join(f"3 students with {t} threads: {s:.1f} s" for t, s in seconds.items()))
     return min(seconds, key=lambda threads: seconds[threads])
 
 
-def compare(
-    setting: Setting, *, trials: int, seed: int, cores: int, threads: int, count: str
-) -> Outcome:
-    before = cpu_seconds()
-    grown = run_script(setting, trials=trials, seed=seed, threads=threads, count=count)
-    end, goal = grown[-1]
-    between = cpu_seconds()
-    seconds, begun = run_search(setting, goal=goal, seed=seed, cores=cores, limit=end)
-    return Outcome(
-        script_seconds=end,
-        script_reached=next(s for s, volume in grown if volume >= goal),
-        script_hypervolume=goal,
-        autokd_seconds=seconds,
-        autokd_begun=begun,
-        script_cpu=between - before,
-        autokd_cpu=cpu_seconds() - between,
-    )
+def reached(seen: list[Seen], volume: float) -> Seen | None:
+    return next((each for each in seen if each.hypervolume >= volume), None)
 
 
-def report(setting: Setting, *, seeds: list[int], **options: Any) -> None:
+def report(
+    setting: Setting, *, marks: list[int], seeds: list[int], cores: int, threads: int, count: str
+) -> None:
     print(
-        "| seed | script, s | it had that front after, s | hypervolume | autokd, s | trials begun | share "
+        "| seed | students | script, s | it had that front after, s | hypervolume | autokd, s | trials begun | share "
         "| processor: script, s | autokd, s | share |"
     )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    shares = []
+    print(f"|{' --- |' * 11}")
+    shares: dict[int, list[float]] = {mark: [] for mark in marks}
     for seed in seeds:
-        found = compare(setting, seed=seed, **options)
-        share = (found.autokd_seconds or float("inf")) / found.script_seconds
-        shares.append(share)
-        after = "never" if found.autokd_seconds is None else f"{found.autokd_seconds:.1f}"
-        print(
-            f"| {seed} | {found.script_seconds:.1f} | {found.script_reached:.1f} "
-            f"| {found.script_hypervolume:.4f} | {after} | {found.autokd_begun} | {share:.3f} "
-            f"| {found.script_cpu:.0f} | {found.autokd_cpu:.0f} | {found.autokd_cpu / found.script_cpu:.3f} |",
-            flush=True,
+        script = run_script(setting, trials=max(marks), seed=seed, threads=threads, count=count)
+        end = script[-1]
+        search = run_search(
+            setting, goal=end.hypervolume, seed=seed, cores=cores, limit=end.seconds
         )
-    low, middle, high = min(shares), statistics.median(shares), max(shares)
-    print(f"share of the script's time: median {middle:.3f}, from {low:.3f} to {high:.3f}")
+        for mark in marks:
+            then = script[mark - 1]
+            own, first = reached(search, then.hypervolume), reached(script, then.hypervolume)
+            assert first is not None
+            shares[mark].append(own.seconds / then.seconds if own else float("inf"))
+            found = (
+                f"{own.seconds:.1f} | {own.begun} | {own.seconds / then.seconds:.3f} | {then.cpu:.0f} "
+                f"| {own.cpu:.0f} | {own.cpu / then.cpu:.3f}"
+                if own
+                else f"never | | | {then.cpu:.0f} | |"
+            )
+            print(
+                f"| {seed} | {mark} | {then.seconds:.1f} | {first.seconds:.1f} | {then.hypervolume:.4f} "
+                f"| {found} |",
+                flush=True,
+            )
+    for mark, each in shares.items():
+        low, middle, high = min(each), statistics.median(each), max(each)
+        print(f"{mark} students: median share {middle:.3f}, from {low:.3f} to {high:.3f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", choices=DATA)
     parser.add_argument("--root", type=Path, help="where Fashion-MNIST's files are")
-    parser.add_argument("--trials", type=int, default=100, help="students that the script trains")
+    parser.add_argument(
+        "--trials", type=int, nargs="+", default=[100], help="students that the script trains; several: marks"
+    )  # fmt: skip
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument(
@@ -267,12 +265,12 @@ def main() -> None:
         setting = prepare(Path(place), options.data, options.root, most=1000)
         threads = fastest_threads(setting, options.cores)
         print(
-            f"{options.trials} students of the script with {threads} threads, MACs {options.count}, autokd with "
+            f"{max(options.trials)} students of the script with {threads} threads, MACs {options.count}, autokd with "
             f"{options.cores} workers; {os.cpu_count()} cores, {platform.machine()}"
         )
         report(
             setting,
-            trials=options.trials,
+            marks=sorted(options.trials),
             seeds=options.seeds,
             cores=options.cores,
             threads=threads,

@@ -1,12 +1,9 @@
-"""A Ray cluster: results as in this process, and workers and nodes that die."""
+"""Ray clusters of several nodes, which may die; and what a cluster that is not there says."""
 
 from __future__ import annotations
 
 import gc
-import os
-import signal
 import sys
-import threading
 import time
 import warnings
 from dataclasses import replace
@@ -60,56 +57,12 @@ def make_executor(cache):
         executor.close()
 
 
-def test_results_are_those_of_this_process(make_executor, cache, tmp_path):
-    executor = make_executor()
-    for number in range(2):
-        executor.submit(work(number, tmp_path / "ray"))
-    assert not executor.has_room
-    found = sorted(outcome(executor.next_result()[1]) for _ in range(2))
-    assert executor.has_room
-    assert found == here(cache, *[work(n, tmp_path / "here") for n in range(2)])
-
-
 def test_without_an_address_no_other_cluster_is_joined(make_executor, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # as of one that is no more
     executor = make_executor(workers=1)
     executor.submit(work(0, tmp_path, epochs=1))
     _, result = executor.next_result()
     assert result.state == "complete", result.reason
-
-
-def kill_worker_of(folder: Path, done: threading.Event) -> None:
-    """Once its first weights are there, the process that wrote them is killed."""
-    while not done.is_set() and not (folder / "best.safetensors").exists():
-        time.sleep(0.02)
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            name = (process / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if name.startswith(b"ray::_evaluate"):
-            os.kill(int(process.name), signal.SIGKILL)
-
-
-def test_a_killed_workers_trial_comes_back_and_goes_on_at_another(make_executor, cache, tmp_path):
-    executor = make_executor(workers=1)
-    first = work(0, tmp_path, epochs=60, until=2)
-    executor.submit(first)
-    _, paused = executor.next_result()
-    assert paused.state == "stopped"
-    (tmp_path / "0" / "best.safetensors").unlink()  # comes back with the next epoch that is better
-    done = threading.Event()
-    killer = threading.Thread(target=kill_worker_of, args=(tmp_path / "0", done))
-    killer.start()
-    second = replace(first, until=None, before=paused)
-    executor.submit(second)
-    assert executor.next_result() == (0, None)
-    done.set()
-    killer.join()
-    executor.submit(second)
-    number, result = executor.next_result()
-    assert (number, result.state) == (0, "complete"), result.reason
-    assert [outcome(result)] == here(cache, work(0, tmp_path / "here", epochs=60))
 
 
 def test_a_node_that_is_lost_takes_no_trial_with_it(cache, tmp_path):
@@ -232,14 +185,6 @@ def test_a_store_that_is_another_one_on_each_machine_is_one_line(
         executor.next_result()
 
 
-def test_a_node_with_other_images_ends_the_search(make_executor, tmp_path):
-    executor = make_executor(workers=1, hashes=("other images", "the same teacher"))
-    executor.submit(work(0, tmp_path))
-    with pytest.raises(DataError, match="has not the driver's images and teacher") as refused:
-        executor.next_result()
-    assert "\n" not in str(refused.value)
-
-
 def test_a_whole_search_runs_on_nodes_that_share_a_store_alone(
     two_nodes, tmp_path, store_directory
 ):
@@ -250,23 +195,6 @@ def test_a_whole_search_runs_on_nodes_that_share_a_store_alone(
     assert result.stopped_because == "6 trials"
     assert {r.state for r in result.results} <= {"complete", "rejected"}
     assert result.front["test_accuracy"].notna().all()
-
-
-def test_a_whole_search_runs_on_ray(store_directory):
-    config = override_config(CONFIG, {"search": {"trials": 6, "workers": 2, "executor": "ray"}})
-    result = run_search(config, directory=store_directory, device="cpu")
-    assert result.stopped_because == "6 trials"
-    assert {r.state for r in result.results} <= {"complete", "rejected"}
-    assert result.front["test_accuracy"].notna().all()
-
-
-def test_a_full_disk_ends_the_search(make_executor, tmp_path):
-    executor = make_executor(workers=1)
-    (tmp_path / "0").mkdir()
-    (tmp_path / "0" / "best.safetensors").mkdir()
-    executor.submit(work(0, tmp_path))
-    with pytest.raises(StorageError, match="can't be written"):
-        executor.next_result()
 
 
 def test_without_ray_there_is_one_line(monkeypatch, cache):

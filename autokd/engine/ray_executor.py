@@ -43,12 +43,13 @@ def _evaluate(
     if key not in _tasks:
         _tasks.clear()
         _tasks[key] = load_task(config, cache=cache, device=device, threads=threads)
-        if hashes and _tasks[key].hashes != hashes:
-            raise DataError(
-                f"node {socket.gethostname()}: has not the driver's images and teacher "
-                f"({', '.join(_tasks.pop(key).hashes)}, there {', '.join(hashes)}); give all nodes the same"
-            )
-    return evaluate(work, _tasks[key])
+    task = _tasks[key]
+    if hashes and task.hashes != hashes:
+        raise DataError(
+            f"node {socket.gethostname()}: has not the driver's images and teacher "
+            f"({', '.join(task.hashes)}, there {', '.join(hashes)}); give all nodes the same"
+        )
+    return evaluate(work, task)
 
 
 def _node_cache() -> Path:
