@@ -6,7 +6,6 @@ import gc
 import sys
 import time
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from autokd.config import Config, override_config
 from autokd.engine import ray_executor
 from autokd.engine.ray_executor import NODE_CACHE, RayExecutor
 from autokd.engine.search import run_search
-from autokd.errors import ConfigError, DataError, StorageError, StoreAwayError
+from autokd.errors import ConfigError, StorageError, StoreAwayError
 from autokd.shared import Shared
 from autokd.task import create_task
 

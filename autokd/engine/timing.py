@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from autokd.engine.ledger import Ledger
 from autokd.engine.progress import front_and_controls
-from autokd.records import SearchInfo
+from autokd.quantities import format_cost
+from autokd.records import Cost, SearchInfo
 from autokd.sections.teacher import TeacherConfig
 from autokd.task import Task
 from autokd.teachers import measure_teacher
@@ -21,6 +22,7 @@ def time_teacher(info: SearchInfo, config: TeacherConfig, task: Task) -> SearchI
     if info.teacher.cost.latency_ms is not None:
         return info
     cost = measure_teacher(config, task.data, probe=task.probe, cache=task.cache)
+    _log("teacher", cost)
     return replace(info, teacher=replace(info.teacher, cost=cost))
 
 
@@ -29,4 +31,9 @@ def time_students(ledger: Ledger, info: SearchInfo, task: Task) -> None:
     for result in front_and_controls(ledger.results, info.objectives):
         if cost := time_student(result, task):
             ledger.price(result.number, cost)
-            log.info("trial %d timed", result.number)
+            _log(f"trial {result.number}", cost)
+
+
+def _log(who: str, cost: Cost) -> None:
+    if cost.latency_ms is not None:
+        log.info("%s: latency %s", who, format_cost("latency_ms", cost.latency_ms))
