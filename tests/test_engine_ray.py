@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import pytest
 from engine_work import here, make_cache, outcome, work
+from ray_tests import MARKS, collect
 from test_engine_driver import CONFIG
 
 from autokd.config import Config, override_config
@@ -20,22 +19,13 @@ from autokd.errors import ConfigError, StorageError, StoreAwayError
 from autokd.shared import Shared
 from autokd.task import create_task
 
-pytestmark = [
-    pytest.mark.slow,
-    # Ray leaves sockets and log files to its own processes
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-ray = pytest.importorskip("ray", reason="needs pip install -e .[ray]")
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module", autouse=True)
 def leave_nothing_to_others():
-    """What Ray left open is collected here, and not in the middle of another module's test."""
     yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gc.collect()
+    collect()
 
 
 @pytest.fixture(scope="module")

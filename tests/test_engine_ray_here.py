@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
-import warnings
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from engine_work import here, make_cache, outcome, work
+from ray_tests import MARKS, collect, ray
 from test_engine_driver import CONFIG
 
 from autokd.config import override_config
@@ -20,24 +19,16 @@ from autokd.engine.ray_executor import RayExecutor
 from autokd.engine.search import run_search
 from autokd.errors import DataError, StorageError
 
-pytestmark = [
-    pytest.mark.slow,
-    # Ray leaves sockets and log files to its own processes
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-ray = pytest.importorskip("ray", reason="needs pip install -e .[ray]")
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    """What Ray left open is collected here, and not in the middle of another module's test."""
+    """One Ray, which executors find and leave as it is."""
     ray.init("local", log_to_driver=False, logging_level="warning", include_dashboard=False)
     yield
     ray.shutdown()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gc.collect()
+    collect()
 
 
 @pytest.fixture(scope="module")
