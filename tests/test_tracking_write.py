@@ -224,6 +224,18 @@ def test_trials_wait_while_the_store_is_away_and_are_written_when_it_is_back(fla
     assert sorted(trial_runs(flaky)) == [0, 1, 2]
 
 
+def test_what_is_attached_while_the_store_is_away_is_there_when_it_is_back(flaky, tmp_path):
+    (tmp_path / "teacher_audit").mkdir()
+    (tmp_path / "teacher_audit" / "audit.md").write_text("the teacher alone")
+    tracker = begin(flaky)
+    flaky.client.down = True
+    tracker.attach(tmp_path / "teacher_audit")
+    flaky.client.down = False
+    assert flaky.client.list_artifacts(tracker.run_id, "teacher_audit") == []
+    tracker.log_trial(make_result(0))
+    assert read_text(flaky, tracker.run_id, "teacher_audit/audit.md") == "the teacher alone"
+
+
 def test_a_trial_that_mlflow_never_takes_does_not_hold_up_the_others(store):
     tracker = begin(store)
     tracker.log_trial(make_result(0, excess={"a%b": 0.0}))  # MLflow refuses such a key

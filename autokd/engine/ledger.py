@@ -199,7 +199,7 @@ class Ledger:
         if kind == "death":
             self._entries[trial] = replace(entry, deaths=entry.deaths + 1)
             return
-        if kind == "cost":
+        if kind == "cost":  # `ended` shows the trial as it ended, without
             result = replace(entry.results[-1], cost=Cost(**record))
             self._entries[trial] = replace(entry, results=(*entry.results[:-1], result))
             return

@@ -61,12 +61,13 @@ def rerun(
         result = run_trial(
             recorded.candidate, task, number=0, seed=recorded.seed, folder=folder, peers=peers
         )
-        if peers.rank == 0 and result.state == "complete":
-            result = replace(result, cost=time_student(result, task) or result.cost)
         if output and peers.rank == 0:
             with storage_errors(output):
                 shutil.copytree(folder, output)
                 (output / NAME).write_text(text, encoding="utf-8")
+        # Last: where another device times it, and is away, what was trained is kept.
+        if peers.rank == 0 and result.state == "complete":
+            result = replace(result, cost=time_student(result, task) or result.cost)
     return Rerun(
         recorded=recorded,
         result=result,
