@@ -5,9 +5,9 @@
     python benchmarks/against_script.py large-teacher --root /usr/share/datasets/fashion-mnist --trials 30 60 --seeds 0 1 2
 
 search_spaces/quickstart.yaml without assistants, on one of the sets of `DATA`: same images, teacher weights, space, budget
-and cores on both sides.
+and cores on both sides. A seed has a split and a teacher of its own, trained before.
 Each seed runs the script to its end and then a search in a new folder, one after the other. Seconds count from the start
-of a process, imports included; the teacher is trained before. Hypervolumes of both are those of autokd's scale. The script has one thread for each core, or one if its first students are faster with that.
+of a process, imports included. Hypervolumes of both are those of autokd's scale. The script has one thread for each core, or one if its first students are faster with that.
 Each side is begun once before, untimed: what its imports read from disk is in memory then, also after ten minutes of the other.
 Several numbers of `--trials` are marks of one run of each side: a script of 60 students has been one of 30.
 """
@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,12 +91,14 @@ class Seen(NamedTuple):
     cpu: float  # processor seconds of the whole machine
 
 
-def prepare(folder: Path, name: str, root: Path | None, *, most: int) -> Setting:
+def prepare(folder: Path, name: str, root: Path | None, *, seed: int, most: int) -> Setting:
+    folder.mkdir()
     own = DATA[name]
     if root:
         own = {**own, "data": {**own.get("data", {}), "root": str(root)}}
     config = override_config(
-        load_config(QUICKSTART), {"schedule": {"assistants": 0}, "search": {"trials": most}, **own}
+        load_config(QUICKSTART),
+        {"schedule": {"assistants": 0}, "search": {"trials": most}, "seed": seed, **own},
     )
     task = create_task(config, cache=folder / CACHE, device="cpu")
     data, search = folder / "data.npz", folder / "search.yaml"
@@ -188,7 +190,8 @@ def run_search(setting: Setting, *, goal: float, seed: int, cores: int, limit: f
     before = cpu_seconds()
     seen: list[Seen] = []
     with tempfile.TemporaryDirectory(dir=setting.folder) as place:
-        shutil.copytree(setting.folder / CACHE / "teachers", Path(place) / CACHE / "teachers")
+        teachers = Path(place) / CACHE / "teachers"
+        shutil.copytree(setting.folder / CACHE / "teachers", teachers)
         command = ["-c", SEARCH, str(setting.search), str(seed), str(cores)]
         with contextlib.closing(lines(command, Path(place), threads=1, limit=limit)) as shown:
             for seconds, record in shown:
@@ -196,6 +199,9 @@ def run_search(setting: Setting, *, goal: float, seed: int, cores: int, limit: f
                 seen.append(Seen(seconds, record["hypervolume"], record["begun"], used))
                 if record["hypervolume"] >= goal:
                     break
+        assert len([*teachers.iterdir()]) == 1, (
+            "the search trained another teacher, in its own time"
+        )
     return seen
 
 
@@ -214,7 +220,7 @@ def reached(seen: list[Seen], volume: float) -> Seen | None:
 
 
 def report(
-    setting: Setting, *, marks: list[int], seeds: list[int], cores: int, threads: int, count: str
+    settings: Mapping[int, Setting], *, marks: list[int], cores: int, threads: int, count: str
 ) -> None:
     print(
         "| seed | students | script, s | it had that front after, s | hypervolume | autokd, s | trials begun | share "
@@ -222,7 +228,7 @@ def report(
     )
     print(f"|{' --- |' * 11}")
     shares: dict[int, list[float]] = {mark: [] for mark in marks}
-    for seed in seeds:
+    for seed, setting in settings.items():
         run_script(setting, trials=1, seed=seed, threads=threads, count=count)
         script = run_script(setting, trials=max(marks), seed=seed, threads=threads, count=count)
         end = script[-1]
@@ -266,16 +272,18 @@ def main() -> None:
     )  # fmt: skip
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="autokd-script-") as place:
-        setting = prepare(Path(place), options.data, options.root, most=1000)
-        threads = fastest_threads(setting, options.cores)
+        settings = {
+            seed: prepare(Path(place) / str(seed), options.data, options.root, seed=seed, most=1000)
+            for seed in options.seeds
+        }
+        threads = fastest_threads(settings[options.seeds[0]], options.cores)
         print(
             f"{max(options.trials)} students of the script with {threads} threads, MACs {options.count}, autokd with "
             f"{options.cores} workers; {os.cpu_count()} cores, {platform.machine()}"
         )
         report(
-            setting,
+            settings,
             marks=sorted(options.trials),
-            seeds=options.seeds,
             cores=options.cores,
             threads=threads,
             count=options.count,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from tracking_records import begin, make_result, trial_runs
@@ -40,7 +41,7 @@ def test_the_search_does_not_wait_and_nothing_is_lost():
 
 def test_of_two_results_of_a_trial_that_wait_the_later_is_written():
     tracker = Slow()
-    with Behind(tracker) as behind:
+    with Behind(tracker, settled=0.0) as behind:
         behind.log_trial(make_result(0))
         assert tracker.busy.wait(20)
         behind.log_trial(make_result(1, state="stopped"))
@@ -50,6 +51,28 @@ def test_of_two_results_of_a_trial_that_wait_the_later_is_written():
         while len(tracker.written) < 3:
             tracker.busy.wait(0.01)
     assert tracker.written == [(0, "complete"), (2, "complete"), (1, "complete")]
+
+
+def test_a_paused_trial_is_written_when_it_has_not_gone_on_for_a_while():
+    tracker = Slow()
+    tracker.let.set()
+    with Behind(tracker, settled=0.2) as behind:
+        behind.log_trial(make_result(0, state="stopped"))
+        behind.log_trial(make_result(1, state="stopped"))
+        behind.log_trial(make_result(0, state="complete"))
+        while len(tracker.written) < 2:
+            time.sleep(0.01)
+    assert tracker.written == [(0, "complete"), (1, "stopped")]
+
+
+def test_a_paused_trial_that_has_not_settled_by_the_end_is_left_to_the_tracker():
+    tracker = Slow()
+    tracker.let.set()
+    with Behind(tracker, settled=3600.0) as behind:
+        behind.log_trial(make_result(0, state="stopped"))
+        behind.log_trial(make_result(1))
+        assert tracker.busy.wait(20)
+    assert (dict(tracker.written), tracker.held) == ({1: "complete"}, [0])
 
 
 def test_what_was_not_written_by_the_end_is_written_by_the_next_flush(store):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -10,17 +11,26 @@ from types import TracebackType
 from autokd.records import TrialResult
 from autokd.tracking.write import Tracker
 
+SETTLED = 20.0  # seconds after which a paused trial is written: many go on sooner, and are written once then
+
 
 class Behind:
     """Has the tracker to itself from `with` on to its end. Of two results of one trial that wait, the later is written."""
 
     seconds: float  # that went into writing
 
-    def __init__(self, tracker: Tracker, begin: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        tracker: Tracker,
+        begin: Callable[[], None] = lambda: None,
+        *,
+        settled: float = SETTLED,
+    ) -> None:
         self.seconds = 0.0
+        self._settled = settled
         self._begin = begin  # done before any trial is written
         self._tracker = tracker
-        self._queue: dict[int, TrialResult] = {}
+        self._queue: dict[int, tuple[float, TrialResult]] = {}  # with when each is due
         self._changed = threading.Condition()
         self._ended = False
         self._bug: BaseException | None = None
@@ -41,7 +51,7 @@ class Behind:
             self._ended = True
             self._changed.notify()
         self._thread.join()
-        for result in self._queue.values():
+        for _, result in self._queue.values():
             self._tracker.hold(result)
         if error is None:
             self._raise_bug()
@@ -49,9 +59,9 @@ class Behind:
     def log_trial(self, result: TrialResult) -> None:
         """Returns at once."""
         self._raise_bug()
+        due = time.monotonic() + (self._settled if result.state == "stopped" else 0.0)
         with self._changed:
-            self._queue.pop(result.number, None)
-            self._queue[result.number] = result
+            self._queue[result.number] = due, result
             self._changed.notify()
 
     def _run(self) -> None:
@@ -65,10 +75,18 @@ class Behind:
             self._bug = bug
 
     def _next(self) -> TrialResult | None:
-        """The trial that has waited longest, as soon as there is one; None: the search has ended."""
+        """What has been due longest, as soon as there is something; None: the search has ended."""
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._ended)
-            return None if self._ended else self._queue.pop(next(iter(self._queue)))
+            while not self._ended:
+                due, number = min(
+                    ((due, number) for number, (due, _) in self._queue.items()),
+                    default=(math.inf, -1),
+                )
+                left = due - time.monotonic()
+                if left <= 0:
+                    return self._queue.pop(number)[1]
+                self._changed.wait(min(left, threading.TIMEOUT_MAX))
+            return None
 
     def _raise_bug(self) -> None:
         if self._bug is not None:
