@@ -98,7 +98,7 @@ def prepare(folder: Path, name: str, root: Path | None, *, seed: int, most: int)
         own = {**own, "data": {**own.get("data", {}), "root": str(root)}}
     config = override_config(
         load_config(QUICKSTART),
-        {"schedule": {"assistants": 0}, "search": {"trials": most}, "seed": seed, **own},
+        {"schedule": {"assistants": 0}, "search": {"trials": most}, "": {"seed": seed}, **own},
     )
     task = create_task(config, cache=folder / CACHE, device="cpu")
     data, search = folder / "data.npz", folder / "search.yaml"

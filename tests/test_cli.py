@@ -23,6 +23,7 @@ from audit_files import write_even
 from command_line import autokd
 from PIL import Image
 
+from autokd import __version__
 from autokd.config import load_config
 from autokd.data import load_data
 from autokd.tracking.read import read_study
@@ -63,6 +64,10 @@ def test_help_loads_nothing_heavy_and_so_answers_at_once(command: str) -> None:
     )
     out = subprocess.check_output([sys.executable, "-c", code], text=True)
     assert out.splitlines()[-1] == "[]"
+
+
+def test_it_says_its_version() -> None:
+    assert autokd("--version").out == f"autokd {__version__}\n"
 
 
 def test_the_schema_is_json_that_knows_every_section() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -40,6 +42,29 @@ COMMANDS: Mapping[Callable[..., None], str] = {  # each with an example of its u
     doctor.doctor: "autokd doctor",
     look.ui: "autokd ui --port 5001",
 }
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"autokd {version('autokd')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_say_version,
+            is_eager=True,
+            help="Say which version this is (`autokd doctor` adds those of what it needs).",
+        ),
+    ] = False,
+) -> None:
+    """What stands before a command's name."""
+
+
 for function, example in COMMANDS.items():
     app.command(epilog=f"Example: `{example}`")(function)
 
