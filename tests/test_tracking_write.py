@@ -215,7 +215,7 @@ def test_trials_wait_while_the_store_is_away_and_are_written_when_it_is_back(fla
     with caplog.at_level(logging.WARNING):
         tracker.log_trial(make_result(0))
         tracker.log_trial(make_result(1))
-        tracker.interrupt()
+        tracker.interrupt("two students")
     assert tracker.pending == 2
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     flaky.client.down = False
@@ -247,13 +247,19 @@ def test_a_trial_that_mlflow_never_takes_does_not_hold_up_the_others(store):
 
 def test_an_interrupted_search_is_marked_so(store):
     tracker = begin(store)
-    tracker.interrupt()
+    tracker.interrupt("3 students trained to their end.")
     (study,) = store.runs(store.experiment_ids(), "tags.\"autokd.kind\" = 'study'")
     assert study.info.status == "KILLED"
+    note = study.data.tags["mlflow.note.content"]
+    assert "3 students trained to their end." in note
+    assert "the same command goes on" in note
+    begin(store)
+    again = store.client.get_run(study.info.run_id).data.tags["mlflow.note.content"]
+    assert "3 students" not in again
 
 
 def test_interrupting_before_the_search_began_does_nothing(store):
-    Tracker(store).interrupt()
+    Tracker(store).interrupt("nothing")
 
 
 def test_a_search_that_goes_on_rewrites_what_earlier_drivers_wrote_and_looks_for_nothing_else(

@@ -56,7 +56,7 @@ def finish(
     found = conclude(info, ledger, tested=not interrupted)
     try:
         if interrupted:
-            tracker.interrupt()
+            tracker.interrupt(found.summary)
         else:
             tell(found, info, tracker, scale=scale, reason=reason)
     except AutoKDError as error:

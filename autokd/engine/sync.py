@@ -61,13 +61,13 @@ def _write(book: Ledger, store: Store, *, folder: Path) -> Synced:
     for result in book.results:
         _complete(result, info)
         tracker.hold(result)
-    found = None
-    if reason := book.notes.get("ended"):
-        found = conclude(info, book, tested=True)
+    reason = book.notes.get("ended")
+    found = conclude(info, book, tested=reason is not None)
+    if reason:
         scale = Scale.from_record(book.notes["scale"])
         tell(found, info, tracker, scale=scale, reason=reason)
     else:
-        tracker.interrupt()
+        tracker.interrupt(found.summary)
     if tracker.pending or not tracker.run_id:
         raise TrackingError(
             f"MLflow store {store.address}: {tracker.pending} trials are not there yet; give the command again"
@@ -75,7 +75,7 @@ def _write(book: Ledger, store: Store, *, folder: Path) -> Synced:
     return Synced(
         study=info.study,
         trials=len(book.results),
-        front=len(found.front) if found else None,
+        front=len(found.front) if reason else None,
         address=store.address,
         view=tracker.links().view,
     )

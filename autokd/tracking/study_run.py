@@ -22,6 +22,7 @@ class Links:
 
 
 TEACHER_COLOUR = "#000000"
+UNENDED = "The search has not ended: the same command goes on with it."
 
 # Unless told of the work flow, MLflow shows its pages about language models.
 _MODE = "?workflowType=machine_learning"

@@ -209,13 +209,16 @@ class Tracker:
             store.client.set_terminated(search.run_id, "FINISHED")
         save_view(store, search.experiment_id, search.info, trials)
 
-    def interrupt(self) -> None:
-        """Mark the search as stopped by its user. Never raises: the user is leaving."""
+    def interrupt(self, so_far: str) -> None:
+        """Mark a search that has not ended, with what it came to `so_far` in its note. Never raises: its user is leaving."""
         self.flush()
         if self._begun is None or not self._store.answers():
             return
+        client, search = self._store.client, self._begun
+        note = [study_run.begin_note(search.info, self.links()), so_far, study_run.UNENDED]
         try:
-            self._store.client.set_terminated(self._begun.run_id, "KILLED")
+            client.set_tag(search.run_id, "mlflow.note.content", "\n\n".join(note))
+            client.set_terminated(search.run_id, "KILLED")
         except mlflow_failures() as error:
             self._warn(first_line(error))
 
