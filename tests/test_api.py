@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from engine_records import make_audit, make_member
-from tracking_records import GROWTH, begin, finish, make_report, make_result
+from tracking_records import GROWTH, begin, finish, make_info, make_report, make_result
 
 import autokd
 from autokd.errors import ConfigError, TrackingError
@@ -37,6 +37,7 @@ def searched(make_store_directory, tmp_path_factory):
         stopped="5 trials",
         report=make_report,
         frame=pd.DataFrame({"trial": [0]}),
+        info=make_info(),
     )
     return place
 

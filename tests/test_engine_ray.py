@@ -61,7 +61,7 @@ def test_a_node_that_is_lost_takes_no_trial_with_it(cache, tmp_path):
     try:
         nodes = [cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)]
         executor = RayExecutor(2, CONFIG, cache=cache, device="cpu", address=cluster.address)
-        works = {n: work(n, tmp_path, epochs=150) for n in range(2)}
+        works = {n: work(n, tmp_path, epochs=60) for n in range(2)}
         for each in works.values():
             executor.submit(each)
         while not any(tmp_path.glob("*/best.safetensors")):

@@ -60,7 +60,13 @@ def test_a_members_audit_on_test_is_in_its_run_and_in_the_table_read_back(store,
     trial = make_result(0, audit=make_audit())
     member = make_member(0, report=report, status="fail", worst_change=-0.2, undecided=3)
     tracker.finish(
-        [member], [trial], growth=GROWTH, stopped="", report=make_report, frame=pd.DataFrame()
+        [member],
+        [trial],
+        growth=GROWTH,
+        stopped="",
+        report=make_report,
+        frame=pd.DataFrame(),
+        info=make_info(),
     )
     run = trial_runs(store)[0]
     assert run.data.tags["autokd.test_audit"] == "fail"
@@ -121,7 +127,13 @@ def test_the_hypervolume_is_a_curve_over_trials_that_a_longer_search_goes_on_wit
     finish(begin(store), trials, [2, 0])
     longer = (*GROWTH[:-1], *(replace(GROWTH[-1], trials=n, hypervolume=n / 10) for n in (4, 8)))
     begin(store).finish(
-        [], trials, growth=longer, stopped="", report=make_report, frame=pd.DataFrame()
+        [],
+        trials,
+        growth=longer,
+        stopped="",
+        report=make_report,
+        frame=pd.DataFrame(),
+        info=make_info(),
     )
     run_id = _study(store).info.run_id
     history = store.client.get_metric_history(run_id, "hypervolume")
@@ -151,6 +163,7 @@ def test_runs_have_figures_of_further_seeds_where_there_are_some(store):
     members = [replace(make_member(0), again=again), make_member(1, rank=2)]
     begin(store).finish(
         members, trials, growth=GROWTH, stopped="2 trials", report=make_report, frame=pd.DataFrame(),
+        info=make_info(),
     )  # fmt: skip
     metrics = trial_runs(store)[0].data.metrics
     assert (metrics["again/seeds"], metrics["again/val_mean"], metrics["again/shrink"]) == (
@@ -178,7 +191,7 @@ def test_finishing_without_the_store_says_what_is_missing(store_directory):
 
 def test_the_saved_view_decodes_and_is_small_enough_to_be_kept(store):
     info = make_info(objectives=("val_accuracy", "macs", "size_bytes"))
-    finish(begin(store, info), [make_result(n) for n in range(3)], [2])
+    finish(begin(store, info), [make_result(n) for n in range(3)], [2], info)
     (experiment_id,) = store.experiment_ids()
     text = store.client.get_experiment(experiment_id).tags[TAG_PREFIX + view_key("digits")]
     assert len(text) <= 20_000

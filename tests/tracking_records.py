@@ -152,7 +152,12 @@ def begin(store: Store, info: SearchInfo | None = None) -> Tracker:
     return tracker
 
 
-def finish(tracker: Tracker, trials: list[TrialResult], front: list[int]) -> None:
+def finish(
+    tracker: Tracker,
+    trials: list[TrialResult],
+    front: list[int],
+    info: SearchInfo | None = None,
+) -> None:
     members = [
         make_member(number, rank=rank, accuracy=0.75) for rank, number in enumerate(front, start=1)
     ]
@@ -163,6 +168,7 @@ def finish(tracker: Tracker, trials: list[TrialResult], front: list[int]) -> Non
         stopped="5 trials",
         report=make_report,
         frame=pd.DataFrame({"trial": front}),
+        info=info or make_info(),
     )
 
 

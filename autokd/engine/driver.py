@@ -218,10 +218,10 @@ class Driver:
 
     def _enough(self) -> str | None:
         """Why no further trial is begun; those that are begun may go on."""
-        begun, wanted = self._begun(), self.limits.trials
-        if begun >= wanted:
+        wanted = self.limits.trials
+        if self._begun() >= wanted:
             return f"{wanted} trials"
-        if len(self.ledger.entries) - begun > MOST_REJECTED * wanted:
+        if self.ledger.rejected > MOST_REJECTED * wanted:
             return "too few candidates fit the budget"
         return None
 
@@ -254,8 +254,4 @@ class Driver:
 
     def _begun(self) -> int:
         """Trials, without those that were rejected untrained."""
-        return sum(not _is_rejected(entry) for entry in self.ledger.entries)
-
-
-def _is_rejected(entry: Entry) -> bool:
-    return entry.result is not None and entry.result.state == "rejected"
+        return len(self.ledger.entries) - self.ledger.rejected

@@ -74,6 +74,7 @@ class Ledger:
 
     clock: float  # seconds that the search has been driven for; whoever drives sets it
     epochs: int  # trained so far: trials' own without repeats, and those of each assistant once
+    rejected: int  # trials that were not trained, as they are over budget
     ended: list[Ended]  # in the order in which it came
 
     def __init__(self, url: str, study: str) -> None:
@@ -82,7 +83,7 @@ class Ledger:
         self._shown = shown_url(url)
         self._entries: list[Entry] = []
         self._assistants: set[str] = set()
-        self.clock, self.epochs, self.ended = 0.0, 0, []
+        self.clock, self.epochs, self.rejected, self.ended = 0.0, 0, 0, []
         self._notes: dict[str, Any] = {}
         try:
             self._engine = create_engine(url, pool_pre_ping=True)
@@ -208,6 +209,7 @@ class Ledger:
             self._entries[trial] = replace(entry, repeats=(*entry.repeats, result), deaths=0)
             return
         self._count(entry, result)
+        self.rejected += result.state == "rejected"
         self._entries[trial] = entry = replace(entry, results=(*entry.results, result), deaths=0)
         if entry.is_closed:
             self.ended.append(

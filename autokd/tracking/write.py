@@ -174,7 +174,7 @@ class Tracker:
         stopped: str,
         report: Callable[[Places], Report],
         frame: pd.DataFrame,
-        info: SearchInfo | None = None,
+        info: SearchInfo,
     ) -> None:
         """Mark the front, write the report and close the run. Raises TrackingError when the store is away.
 
@@ -187,7 +187,7 @@ class Tracker:
                 "are missing there; run the same command again when it is back"
             )
         self._ensure_open()
-        search = self._begun = replace(self._search, info=info or self._search.info)
+        search = self._begun = replace(self._search, info=info)
         with one_line_errors(store):
             self._describe_teacher(store.client.get_run(search.run_id))
             found = defaultdict(list)
