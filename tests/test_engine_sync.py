@@ -78,6 +78,9 @@ def test_a_search_that_has_not_ended_is_written_as_far_as_it_is(tmp_path, make_s
     runs = everything(other)
     assert {r.name for r in begun.results} <= runs.keys()
     assert runs[begun.study][0] == "KILLED"
+    store = open_store(None, other)
+    (study,) = store.tagged(store.experiment_ids(), {"autokd.kind": "study"})
+    assert begun.summary in study.data.tags["mlflow.note.content"]
 
 
 def test_a_search_that_runs_is_left_to_its_driver(finished):

@@ -49,7 +49,7 @@ class Driver:
         self._start = time.monotonic()
         self._clock_before = self.ledger.clock
         self.watch = Stopwatch(self.ledger.notes.get("spent"))
-        self._begun_before = self._begun()
+        self._begun_before = self.ledger.begun
         self._tried = {entry.proposal.candidate.hash for entry in self.ledger.entries}
         self._front = find_front(self.ledger.results, self.proposer.scale.objectives)
 
@@ -219,7 +219,7 @@ class Driver:
     def _enough(self) -> str | None:
         """Why no further trial is begun; those that are begun may go on."""
         wanted = self.limits.trials
-        if self._begun() >= wanted:
+        if self.ledger.begun >= wanted:
             return f"{wanted} trials"
         if self.ledger.rejected > MOST_REJECTED * wanted:
             return "too few candidates fit the budget"
@@ -247,11 +247,7 @@ class Driver:
         """Then the controls that paused are trained on, whatever they came to: early on that time is better spent on others."""
         limits, gone = self.limits, time.monotonic() - self._start
         return (
-            2 * self._begun() >= limits.trials
+            2 * self.ledger.begun >= limits.trials
             or (limits.epochs is not None and 2 * self.ledger.epochs >= limits.epochs)
             or (limits.time is not None and 2 * gone >= limits.time)
         )
-
-    def _begun(self) -> int:
-        """Trials, without those that were rejected untrained."""
-        return len(self.ledger.entries) - self.ledger.rejected

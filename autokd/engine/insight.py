@@ -92,9 +92,11 @@ def find_growth(ledger: Ledger, scale: Scale) -> tuple[Growth, ...]:
         volume = hypervolume(front, scale.reference)
         if volume > growth[-1].hypervolume:
             growth.append(_grown(ended, rejected, volume))
-    begun = len(ledger.entries) - rejected
     end = Growth(
-        clock=ledger.clock, epochs=ledger.epochs, trials=begun, hypervolume=growth[-1].hypervolume
+        clock=ledger.clock,
+        epochs=ledger.epochs,
+        trials=ledger.begun,
+        hypervolume=growth[-1].hypervolume,
     )
     return (*growth, end)
 

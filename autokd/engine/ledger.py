@@ -113,6 +113,11 @@ class Ledger:
         """The latest of every trial that has one."""
         return [entry.result for entry in self._entries if entry.result is not None]
 
+    @property
+    def begun(self) -> int:
+        """Trials, without those that were rejected untrained."""
+        return len(self._entries) - self.rejected
+
     def note(self, name: str, value: Any) -> None:
         """`value` is what JSON holds. Nothing is written where it stands there already."""
         if name not in self._notes or self._notes[name] != value:

@@ -62,7 +62,7 @@ def _write(book: Ledger, store: Store, *, folder: Path) -> Synced:
         _complete(result, info)
         tracker.hold(result)
     reason = book.notes.get("ended")
-    found = conclude(info, book, tested=reason is not None)
+    found = conclude(info, book, tested=bool(reason))
     if reason:
         scale = Scale.from_record(book.notes["scale"])
         tell(found, info, tracker, scale=scale, reason=reason)
