@@ -56,9 +56,13 @@ def version(store, trial, model_id, *, name="levels", alias=None, card=CARD):
 
 
 def test_a_model_holds_graph_card_and_code_and_nothing_that_is_pickled(
-    store, trial, student, tmp_path
+    store, trial, student, tmp_path, monkeypatch
 ):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
     model_id = log_student(store, trial, student)
+    assert not list(elsewhere.iterdir())  # MLflow has a store of its own accord where it stands
     (folder,) = tmp_path.glob(f"mlartifacts/**/{model_id}/artifacts")
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert files == {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import io
 import shutil
 import tempfile
@@ -113,7 +114,9 @@ def _write_model(folder: Path, student: StudentFile, model: LoggedModel) -> None
     from mlflow.models import Model
 
     loaded = StudentModel(student.graph)
-    mlflow.pyfunc.save_model(
+    # What it is wrapped in turns tracing off and on again, for which MLflow before 3.15 makes an mlflow.db where it stands.
+    save_model = inspect.unwrap(mlflow.pyfunc.save_model)
+    save_model(
         str(folder),
         loader_module=Path(student_model.__file__).stem,
         data_path=str(student.graph),
