@@ -2,7 +2,7 @@
 #   make quickstart   installs into .venv and runs the quickstart search
 #   make notebooks    runs the notebooks and writes their pages in docs/ again
 #   make test         installs into .venv; format, lint, types and all tests
-#   make test-lower   installs the oldest versions that are allowed into .venv-lower; the tests that are not slow, and of the others: sync, exports, the registry, graphs, pruning
+#   make test-lower   installs the oldest versions that are allowed into .venv-lower; the tests that are not slow, and of the others: sync, exports, losses, the registry, graphs, families, pruning
 #   make docs         installs into .venv; builds the documentation into build/docs
 
 PYTHON ?= python3
@@ -25,7 +25,7 @@ test-fast: .venv/installed
 
 test-lower: .venv-lower/installed
 	$(BIN_LOWER)/pytest --numprocesses 2 --dist loadfile -m "not slow"
-	$(BIN_LOWER)/pytest --numprocesses 2 --dist loadfile tests/test_engine_sync.py tests/test_export.py tests/test_register.py tests/test_runtime.py tests/test_students_pruned.py
+	$(BIN_LOWER)/pytest --numprocesses 2 --dist loadfile tests/test_engine_sync.py tests/test_export.py tests/test_features.py tests/test_objective.py tests/test_register.py tests/test_runtime.py tests/test_students_families.py tests/test_students_pruned.py
 
 notebooks: .venv/installed
 	$(BIN)/python notebooks/render.py

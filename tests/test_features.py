@@ -66,6 +66,7 @@ def test_taps_are_the_same_shares_of_every_depth():
     assert tap_places(12, 1) == [11]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", FEATURE_LOSSES)
 @pytest.mark.parametrize(("own", "other"), [*itertools.product(["resnet", "vit"], MODELS)])
 def test_any_two_models_can_be_compared_by_any_loss(loss, own, other):

@@ -92,6 +92,7 @@ def make_objective(wanted, *, teachers=None, data=GROUPED):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [PLAIN, GROUPED], ids=["classes as groups", "groups"])
 @pytest.mark.parametrize("name", MITIGATIONS)
 def test_a_student_learns_with_every_mitigation(tmp_path, name, data):

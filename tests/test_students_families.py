@@ -31,6 +31,7 @@ def images(count: int, *, size: int = 32, channels: int = 3) -> torch.Tensor:
     return torch.randn(count, channels, size, size, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [0, -1], ids=["first", "last"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_two_counters_agree_on_the_first_and_last_kind_of_every_family(family, end):
@@ -56,12 +57,14 @@ MOBILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", MOBILE)
 def test_a_family_by_itself_is_a_space_of_mobile_size(family):
     ends = (count(member(family, end=end, size=224), classes=1000, ships=True) for end in (0, -1))
     assert tuple((round(c.macs / 1e6), round(c.params / 1e6, 1)) for c in ends) == MOBILE[family]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "family", "arguments"),
     [
@@ -81,6 +84,7 @@ def test_the_nets_of_the_papers_are_members(model, family, arguments):
     assert own == count(StudentSpec(model=model, image_size=64))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "name"), NUMBERS)
 def test_a_larger_number_gives_more_parameters_and_more_macs(family, name):
     values = values_in(FAMILIES[family].parameters[name])
@@ -162,6 +166,7 @@ def as_if_trained(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "changes"),
     [
