@@ -25,7 +25,7 @@ test-fast: .venv/installed
 
 test-lower: .venv-lower/installed
 	$(BIN_LOWER)/pytest --numprocesses 2 --dist loadfile -m "not slow"
-	$(BIN_LOWER)/pytest --numprocesses 2 --dist loadfile tests/test_engine_sync.py tests/test_export.py tests/test_features.py tests/test_objective.py tests/test_register.py tests/test_runtime.py tests/test_students_families.py tests/test_students_pruned.py
+	$(BIN_LOWER)/pytest --numprocesses 2 --dist loadfile -m slow tests/test_engine_sync.py tests/test_export.py tests/test_features.py tests/test_objective.py tests/test_register.py tests/test_runtime.py tests/test_students_families.py tests/test_students_pruned.py
 
 notebooks: .venv/installed
 	$(BIN)/python notebooks/render.py

@@ -159,7 +159,6 @@ def test_activations_are_not_among_the_uncounted():
     assert count.uncounted == ()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "giga"),
     # results/benchmark-infer-*-pt240 of timm's repository; two digits are published

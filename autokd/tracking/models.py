@@ -114,7 +114,7 @@ def _write_model(folder: Path, student: StudentFile, model: LoggedModel) -> None
     from mlflow.models import Model
 
     loaded = StudentModel(student.graph)
-    # What it is wrapped in turns tracing off and on again, for which MLflow before 3.15 makes an mlflow.db where it stands.
+    # Its wrapper turns tracing off and on again, for which MLflow before 3.15 makes an mlflow.db in the working directory.
     save_model = inspect.unwrap(mlflow.pyfunc.save_model)
     save_model(
         str(folder),
