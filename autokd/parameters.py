@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -175,6 +176,37 @@ Bytes = Annotated[
 ]
 Seconds = Annotated[
     float, BeforeValidator(lambda v: parse_quantity(v, SECONDS)), _written("90s", "15m", "2h")
+]
+
+
+def _class_name(value: object) -> object:
+    """YAML reads 3 as a number, and no, 1.10, ~ and 2024-05-01 as what can't be turned back."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"YAML reads it as {value!r}; put the class's name in quotes")
+    return value
+
+
+def _once_each(names: tuple[str, ...]) -> tuple[str, ...]:
+    if double := [name for name in names if names.count(name) > 1]:
+        raise ValueError(
+            f"'{double[0]}' stands {names.count(double[0])} times; name each class once"
+        )
+    return names
+
+
+ClassNames = Annotated[
+    tuple[
+        Annotated[
+            str,
+            BeforeValidator(_class_name),
+            WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
+        ],
+        ...,
+    ],
+    Field(min_length=2),
+    AfterValidator(_once_each),
 ]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import timm
 import torch
 from filelock import FileLock
@@ -17,13 +18,14 @@ from timm.data.config import resolve_model_data_config
 from torch import nn
 
 from autokd.answers import CachedLogits, Mixture, Teacher
+from autokd.class_order import Reordered, find_other_order, places_in
 from autokd.config import TeacherConfig, TeacherTrainConfig
 from autokd.cost import Probe, measure_cost, sum_costs
 from autokd.data.load import ImageData
 from autokd.data.views import Views
 from autokd.distill import BEST, train_stage
 from autokd.errors import CheckpointError, ConfigError, ExportError, storage_errors
-from autokd.evaluation import evaluate
+from autokd.evaluation import Evaluation, predict, score
 from autokd.mitigation import NONE
 from autokd.objective import TeacherLogits
 from autokd.records import Cost, Epoch, Stage, StudentSpec, TeacherInfo, Training, content_hash
@@ -95,8 +97,10 @@ def load_teacher(
     else:
         teacher = _pretrained(config, spec, inputs, data, device)
         source = "pretrained weights of timm"
+    if config.classes:
+        teacher = _in_order_of(data, config.classes, teacher)
     teacher = _answering_in(config.precision, teacher)
-    measured = evaluate(teacher.model, data.val, inputs=teacher.inputs, device=device)
+    measured = _measure(teacher, data)
     return teacher, TeacherInfo(
         name=spec.model,
         hash=teacher.hash,
@@ -137,7 +141,7 @@ def _load_ensemble(
         device,
     )
     teacher = _answering_in(config.precision, teacher)
-    measured = evaluate(teacher.model, data.val, inputs=teacher.inputs, device=device)
+    measured = _measure(teacher, data)
     return teacher, TeacherInfo(
         name=" + ".join(info.name for info in infos),
         hash=teacher.hash,
@@ -169,6 +173,26 @@ def _shown_to(config: TeacherConfig, spec: StudentSpec, data: ImageData) -> Inpu
     return InputFormat(
         image_size=spec.image_size, mean=config.mean or data.mean, std=config.std or data.std
     )
+
+
+def _in_order_of(data: ImageData, classes: tuple[str, ...], teacher: Teacher) -> Teacher:
+    """A teacher whose logits stand in the order of `classes`, with its logits in the data's order."""
+    order = places_in(data.info.class_names, classes, "teacher.classes")
+    if (order == np.arange(len(order))).all():
+        return teacher
+    model = Reordered(teacher.model, order)
+    return replace(teacher, model=model, hash=content_hash([teacher.hash, order.tolist()]))
+
+
+def _measure(teacher: Teacher, data: ImageData) -> Evaluation:
+    """On val, with a warning where its classes seem to stand in another order than the data's."""
+    val = data.val
+    logits = predict(teacher.model, val, inputs=teacher.inputs, device=teacher.device)
+    measured = score(logits, val.labels)
+    predicted = logits.argmax(dim=-1).numpy()
+    if other := find_other_order(predicted, val.labels.numpy(), data.info.class_names):
+        log.warning("teacher: val %.1f%%, but %s", 100 * measured.accuracy, other.advice())
+    return measured
 
 
 def _answering_in(precision: str, teacher: Teacher) -> Teacher:

@@ -105,9 +105,7 @@ def read_folder(config: DataConfig, cache: Path) -> StoredSet:
 
 def read_any_folder(root: Path, cache: Path) -> FolderReader:
     """Every image below a folder, however deep it lies; folders' names mean nothing."""
-    from timm.data.readers.reader_image_folder import find_images_and_targets
-
-    samples, _ = find_images_and_targets(str(root))
+    samples, _ = _find_samples(root)
     if not samples:
         raise DataError(f"{root}: holds no image")
     names = [os.path.relpath(path, root) for path, _ in samples]
@@ -119,8 +117,6 @@ def _find_images(
     root: Path,
 ) -> tuple[list[str], NDArray[np.int64], NDArray[np.str_] | None, tuple[str, ...]]:
     """Names relative to root, labels, splits (None: no split folders) and classes."""
-    from timm.data.readers.reader_image_folder import find_images_and_targets
-
     folders = {
         split: root / name
         for split, names in _FOLDERS.items()
@@ -133,9 +129,9 @@ def _find_images(
     splits: list[str] = []
     class_to_number: dict[str, int] | None = None
     for split, folder in parts.items():
-        samples, found = find_images_and_targets(str(folder))
+        samples, found = _find_samples(folder)
         _check_folder(folder, [path for path, _ in samples], found)
-        class_to_number = class_to_number or found
+        class_to_number = class_to_number or {name: n for n, name in enumerate(sorted(found))}
         if unknown := sorted(set(found) - set(class_to_number)):
             raise DataError(
                 f"{folder}: class folder '{unknown[0]}' has no like in {root / 'train'}"
@@ -150,6 +146,16 @@ def _find_images(
         np.array(splits) if "train" in folders else None,
         tuple(class_to_number or ()),
     )
+
+
+def _find_samples(folder: Path) -> tuple[list[tuple[str, int]], dict[str, int]]:
+    """Paths with a number for their class, and the class folders' numbers, which differ from call to call."""
+    from timm.data.readers.reader_image_folder import find_images_and_targets
+    from timm.utils.misc import natural_key
+
+    samples, found = find_images_and_targets(str(folder))
+    # timm's own order leaves a.png, A.png and 1.png, 01.png as the file system has them
+    return sorted(samples, key=lambda s: (natural_key(s[0]), s[0])), found  # type: ignore[no-untyped-call]
 
 
 def _check_folder(folder: Path, paths: list[str], classes: dict[str, int]) -> None:

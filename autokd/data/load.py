@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from autokd.class_order import places_in
 from autokd.config import DataConfig
 from autokd.data.array_file import array_file
 from autokd.data.cut import Cut, cut_rows
@@ -123,6 +124,8 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
         )
     except DataError as error:
         raise DataError(f"data {config.root or stored.name}: {error}") from None
+    if config.classes:  # after the cut, which so stays what it is
+        stored = _in_order(stored, config.classes)
     lazy = _lazy_images(config, stored, rows)
     if config.unlabelled:
         lazy["unlabelled"] = read_unlabelled(config.unlabelled, lazy["train"], cache)
@@ -146,6 +149,11 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
         files=stored.files,
         transfer=add_unlabelled(splits["train"], unlabelled) if unlabelled else None,
     )
+
+
+def _in_order(stored: StoredSet, classes: tuple[str, ...]) -> StoredSet:
+    places = places_in(stored.class_names, classes, "data.classes")
+    return replace(stored, labels=places[stored.labels], class_names=classes)
 
 
 def _lazy_images(

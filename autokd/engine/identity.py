@@ -26,8 +26,9 @@ UNIMPORTANT = {
         ),
         *("executor", "ray_address", "gpus_per_trial", "cpus_per_trial"),
     ),
-    "data": ("root", "loader_processes"),  # the images themselves have a hash
-    "teacher": ("checkpoint",),  # and so has the teacher
+    # the images themselves have a hash, which knows the classes' order
+    "data": ("root", "loader_processes", "classes"),
+    "teacher": ("checkpoint", "classes"),  # and so has the teacher
     "audit": ("accept_teacher_bias", "thumbnails", "robustness_images"),
 }
 RULES = 3  # of proposals, promotions and training; another number when they, or a default, change

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from autokd.parameters import Fraction, Positive, Section
+from autokd.parameters import ClassNames, Fraction, Positive, Section
 
 
 class MetadataConfig(Section):
@@ -50,6 +50,8 @@ class DataConfig(Section):
     """Where the files are, or may be downloaded to."""
     name: str | None = None
     """Name of a Hugging Face data set (`source: hf`)."""
+    classes: ClassNames | None = None
+    """All classes in the order in which a model's outputs stand; by default as the source has them, folders as Python sorts their names."""
     image_size: Positive | None = None
     """Pixels that images are loaded at; by default as they are stored."""
     channels: Literal[1, 3] | None = None

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from autokd.parameters import Positive, Section
+from autokd.parameters import ClassNames, Positive, Section
 
 
 class TeacherTrainConfig(Section):
@@ -46,6 +46,8 @@ class TeacherConfig(Section):
     """Take timm's published weights."""
     train: TeacherTrainConfig | None = None
     """Train it first, with these settings."""
+    classes: ClassNames | None = None
+    """The data's classes in the order in which its logits come; by default the data's order."""
     mean: tuple[float, ...] | None = None
     """Mean of each channel (0..1) that it was trained with; by default the data's, or the pretrained weights'."""
     std: tuple[float, ...] | None = None
@@ -70,6 +72,11 @@ class TeacherConfig(Section):
             raise ValueError(
                 "give exactly one of checkpoint, pretrained: true, train and ensemble, "
                 f"got {' and '.join(given) or 'none'}"
+            )
+        if self.classes and not (self.checkpoint or self.pretrained):
+            raise ValueError(
+                "classes are for weights made elsewhere (checkpoint, pretrained): what is trained "
+                "here has the data's order, and members of an ensemble have one each"
             )
         if self.ensemble and self.model:
             raise ValueError("an ensemble has no model of its own; give each member one")
