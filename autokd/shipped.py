@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from autokd.cost import exact_cost
 from autokd.data import ImageData, Split
 from autokd.distill import BEST
 from autokd.errors import storage_errors
-from autokd.records import Stage, StudentSpec
+from autokd.quantities import format_cost
+from autokd.records import Cost, Stage, StudentSpec
 from autokd.runtime import OnnxModel, quantise, to_onnx
 from autokd.students import InputFormat, deployed
-from autokd.teachers import create, inputs_of
+from autokd.teachers import build_student, create, inputs_of
 from autokd.weights import load_weights
 
 INT8 = "student.int8.onnx"  # beside the float weights
 CALIBRATION = 256  # images of train that show the ranges of activations
+COUNTED = ("macs", "params", "size_bytes", "activation_bytes")  # costs that follow from shapes
 _BATCH = 32
 
 
@@ -51,6 +55,34 @@ def ship(
     if spec.precision == "fp16":
         round_to_half(model)
     return model.to(device)
+
+
+def count_trained(spec: StudentSpec, trained: nn.Module, data: ImageData) -> Cost:
+    """All costs that follow from shapes, from the spec and again in the trained model, which is taken over.
+
+    Raises CostError where the two differ.
+    """
+    return exact_cost(
+        lambda: deployed(build_student(spec, data)),
+        (data.info.channels, spec.image_size, spec.image_size),
+        precision=spec.precision,
+        trained=deployed(trained.cpu()),
+    )
+
+
+def take_counts(recorded: Cost, counted: Cost) -> Cost:
+    """The recorded cost, latency and all, with the other's counts in the place of its own."""
+    return replace(recorded, **{name: getattr(counted, name) for name in COUNTED})
+
+
+def describe_counts(recorded: Cost, counted: Cost) -> str:
+    """``macs 3.47M instead of 217.86k``; empty where what was recorded is what was counted."""
+    pairs = ((name, recorded.known(name), counted.known(name)) for name in COUNTED)
+    return ", ".join(
+        f"{name} {format_cost(name, now)} instead of {format_cost(name, before)}"
+        for name, before, now in pairs
+        if before is not None and now is not None and before != now
+    )
 
 
 def to_int8(model: nn.Module, train: Split, *, inputs: InputFormat) -> bytes:

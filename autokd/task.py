@@ -23,6 +23,7 @@ from autokd.records import (
     Cost,
     StudentSpec,
     TeacherInfo,
+    content_hash,
 )
 from autokd.shared import NOWHERE, Shared
 from autokd.space import Space
@@ -35,7 +36,7 @@ DEVICE_TOKEN = "AUTOKD_DEVICE_TOKEN"  # an environment variable: no secret stand
 
 
 class StudentCosts:
-    """Exact costs of students for one data set, known before anything is trained. Remembered by architecture.
+    """Exact costs of students for one data set, known before anything is trained. Remembered by the spec's identity.
 
     Students are built with the space's highest rates of dropout and stochastic depth: they cost nothing,
     and a model that does not know them is found out here and not in the middle of a search. So is one without the
@@ -46,11 +47,11 @@ class StudentCosts:
         self._data = data
         self._rates = space.drop_rates
         self._taps, self._pooled = space.features_needed
-        self._known: dict[tuple[Any, ...], Cost] = {}
+        self._known: dict[str, Cost] = {}
 
     def __call__(self, spec: StudentSpec) -> Cost:
         """MACs, parameters and size; raises an AutoKDError where the model can't be built or counted."""
-        key = (spec.model, spec.image_size, spec.precision, *sorted(spec.arguments.items()))
+        key = content_hash(spec.identity())
         if key not in self._known:
             try:
                 self._known[key] = exact_cost(
@@ -144,10 +145,6 @@ class Task:
         if latency and self.latency_decides and cost.latency_ms is None:
             raise CostError(f"{spec.describe()}: no latency, which a limit or an objective needs")
         return cost
-
-    def check_macs(self, spec: StudentSpec) -> None:
-        """Raises CostError where fvcore counts another number of MACs than autokd."""
-        measure_student(spec, self.data, probe=None, cache=self.cache, check=True)
 
 
 def create_task(

@@ -320,12 +320,11 @@ def measure_student(
     *,
     probe: Probe | None,
     cache: Path,
-    check: bool = False,
     decides: bool = False,
 ) -> Cost:
     """What the model costs in its deployed form; its latency, where ONNX can't hold the model, stays unknown.
 
-    `check` holds its MACs against fvcore's count; `decides`: whether anything is decided by the latency.
+    `decides`: whether anything is decided by the latency.
     """
     measure = partial(
         measure_cost,
@@ -335,12 +334,13 @@ def measure_student(
         key=content_hash([spec.identity(), len(data.info.class_names)]),
         folder=cache / "latencies",
         decides=decides,
+        check=False,  # against a second count: of the trained student, when it is finished
     )
     try:
-        return measure(probe=probe, check=check)
+        return measure(probe=probe)
     except ExportError as error:
         log.warning("no latency of %s: %s", spec.describe(), error)
-        return measure(probe=None, check=check)
+        return measure(probe=None)
 
 
 def _from_checkpoint(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -32,15 +33,18 @@ from autokd.records import (
     Cost,
     Epoch,
     Stage,
+    StudentSpec,
     TrialResult,
     content_hash,
 )
-from autokd.shipped import ship
+from autokd.shipped import count_trained, describe_counts, ship, take_counts
 from autokd.stopwatch import Stopwatch
 from autokd.students import prune_student
 from autokd.task import Task
 from autokd.teachers import create, train_once, views_of
 from autokd.weights import hash_file, load_weights
+
+log = logging.getLogger(__name__)
 
 UNPRUNED = "unpruned.safetensors"  # the best of the stages before pruning
 AUDIT = "audit"  # the folder of the report on val; test_audit: on test
@@ -146,7 +150,7 @@ def _train_and_evaluate(
         shown = same_student(measured.candidate, history)
         best = max(shown, key=lambda epoch: epoch.val_accuracy)
         return replace(result, val={"accuracy": best.val_accuracy, "loss": best.val_loss})
-    student = measured.candidate.student
+    student, trained = measured.candidate.student, model
     if not paused:
         with watch("ship"):
             model = ship(
@@ -160,17 +164,29 @@ def _train_and_evaluate(
         if not paused:
             audit.save(folder / AUDIT)
     assert measured.cost is not None
+    cost = measured.cost
     if not paused:
         (folder / CHECKPOINT).unlink(missing_ok=True)
         with watch("measure"):
-            task.check_macs(student)
+            cost = _count_again(measured.number, cost, student, trained, task)
     return replace(
         result,
+        cost=cost,
         val=asdict(score(logits, task.data.val.labels)),
         audit=audit.figures(),
-        excess=task.excess(measured.cost, audit.figures()),
+        excess=task.excess(cost, audit.figures()),
         assistants=() if paused else _describe_assistants(measured.candidate, teachers, task),
     )
+
+
+def _count_again(
+    number: int, recorded: Cost, spec: StudentSpec, trained: nn.Module, task: Task
+) -> Cost:
+    """Of the trained student: what it was chosen by is held against it before anybody ships it."""
+    counted = count_trained(spec, trained, task.data)
+    if differs := describe_counts(recorded, counted):
+        log.warning("trial %d: its student has %s; its record is corrected", number, differs)
+    return take_counts(recorded, counted)
 
 
 def _train(

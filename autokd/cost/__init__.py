@@ -45,10 +45,21 @@ __all__ = [
 
 
 def exact_cost(
-    build: Callable[[], nn.Module], input_shape: InputShape, *, precision: str = "fp32"
+    build: Callable[[], nn.Module],
+    input_shape: InputShape,
+    *,
+    precision: str = "fp32",
+    trained: nn.Module | None = None,
 ) -> Cost:
-    """All costs that follow from shapes: some 50 ms for a small student, and no memory."""
-    return _to_cost(count_on_meta(build, input_shape), precision)
+    """All costs that follow from shapes: some 50 ms for a small student, and no memory.
+
+    `trained`: the same model with its weights, in its deployed form. Raises CostError where fvcore counts other MACs or
+    parameters in it.
+    """
+    count = count_on_meta(build, input_shape)
+    if trained is not None:
+        check_counts(count, count_with_fvcore(trained, input_shape))
+    return _to_cost(count, precision)
 
 
 def measure_cost(

@@ -148,9 +148,10 @@ class Ledger:
         """Write down what came of a finished candidate with another seed."""
         return self._record("repeat", result)
 
-    def price(self, number: int, cost: Cost) -> Entry:
-        """Write down a cost that was measured after the trial was complete, and decides nothing."""
-        self._write("cost", number, asdict(cost))
+    def price(self, number: int, cost: Cost, *, excess: Mapping[str, float] | None = None) -> Entry:
+        """Write down a cost that was measured after the trial was complete; `excess`: over the limits, where that is another."""
+        corrected = {} if excess is None else {"excess": dict(excess)}
+        self._write("cost", number, asdict(cost) | corrected)
         return self._entries[number]
 
     def died(self, number: int) -> Entry:
@@ -206,7 +207,9 @@ class Ledger:
             self._entries[trial] = replace(entry, deaths=entry.deaths + 1)
             return
         if kind == "cost":  # `ended` shows the trial as it ended, without
-            result = replace(entry.results[-1], cost=Cost(**record))
+            last = entry.results[-1]
+            excess = record.pop("excess", last.excess)
+            result = replace(last, cost=Cost(**record), excess=excess)
             self._entries[trial] = replace(entry, results=(*entry.results[:-1], result))
             return
         result = TrialResult.from_dict(record, candidate=entry.proposal.candidate)

@@ -24,6 +24,7 @@ from autokd.engine.prepare import Prepared, prepare
 from autokd.engine.progress import Progress, front_and_controls
 from autokd.engine.proposer import Proposer
 from autokd.engine.ray_executor import RayExecutor
+from autokd.engine.recount import recount_students
 from autokd.engine.repeats import train_again
 from autokd.engine.scale import Scale
 from autokd.engine.status import Board
@@ -108,6 +109,8 @@ def run_search(
         if not interrupted:
             info = time_teacher(info, config.teacher, ready.task)
             book.note(INFO, info.to_dict())
+            if "students.prune" in ready.space.distributions:
+                recount_students(book, ready.costs, ready.task)
             time_students(book, info, ready.task)
             book.note("ended", reason)
         return finish(
@@ -137,7 +140,11 @@ def _make_driver(
 
     def draw(suggest: Suggest) -> Candidate:
         return space.sample(
-            suggest, lambda student, count: choose_assistants(costs(student).macs, count)
+            suggest,
+            # they teach it before it is pruned
+            lambda student, count: choose_assistants(
+                costs(replace(student, pruned=0.0)).macs, count
+            ),
         )
 
     book.note_once("space", describe_space(space.distributions, strategy.pauses(space.most_epochs)))

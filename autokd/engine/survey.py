@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
@@ -34,6 +34,7 @@ class Sampled:
     params: dict[str, Any]
     cost: Cost
     fits: bool
+    whole: Cost  # before any of it is pruned: an assistant never is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ class Survey:
         """
         if self.teacher_macs is None or student_macs >= self.teacher_macs:
             return []
-        between = [s for s in self._assistants() if student_macs < s.cost.macs < self.teacher_macs]
+        between = [s for s in self._assistants() if student_macs < s.whole.macs < self.teacher_macs]
         chosen: list[Sampled] = []
         for i in range(1, count + 1):
             target = math.log(self.teacher_macs) + i / (count + 1) * math.log(
@@ -73,19 +74,19 @@ class Survey:
             )
             left = [s for s in between if s not in chosen]
             if left:
-                chosen.append(min(left, key=lambda s: abs(math.log(s.cost.macs) - target)))
-        return [s.spec for s in sorted(chosen, key=lambda s: -s.cost.macs)]
+                chosen.append(min(left, key=lambda s: abs(math.log(s.whole.macs) - target)))
+        return [s.spec for s in sorted(chosen, key=lambda s: -s.whole.macs)]
 
     def _assistants(self) -> list[Sampled]:
         """Spread evenly in log MACs between the cheapest student and the teacher."""
         assert self.teacher_macs is not None
-        below = [s for s in self.sampled if s.cost.macs < self.teacher_macs]
+        below = [s for s in self.sampled if s.whole.macs < self.teacher_macs]
         if not below:
             return []
-        low = math.log(min(s.cost.macs for s in below))
+        low = math.log(min(s.whole.macs for s in below))
         high = math.log(self.teacher_macs)
         targets = [low + (high - low) * i / (ASSISTANTS + 1) for i in range(1, ASSISTANTS + 1)]
-        return [min(below, key=lambda s, t=t: abs(math.log(s.cost.macs) - t)) for t in targets]  # type: ignore[misc]
+        return [min(below, key=lambda s, t=t: abs(math.log(s.whole.macs) - t)) for t in targets]  # type: ignore[misc]
 
 
 def survey_file(
@@ -132,7 +133,15 @@ def survey(
         trial = study.ask()
         spec = space.sample_student(suggest_from(trial))
         cost = exact_cost(spec)
-        sampled.append(Sampled(spec=spec, params=trial.params, cost=cost, fits=budget.admits(cost)))
+        sampled.append(
+            Sampled(
+                spec=spec,
+                params=trial.params,
+                cost=cost,
+                fits=budget.admits(cost),
+                whole=exact_cost(replace(spec, pruned=0.0)) if spec.pruned else cost,
+            )
+        )
     if not any(s.fits for s in sampled):
         raise ConfigError(_nothing_fits(sampled, budget))
     return Survey(sampled=tuple(sampled), teacher_macs=teacher_macs)

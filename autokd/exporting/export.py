@@ -15,6 +15,7 @@ from autokd.engine.candidate_file import NAME, parse_candidate_file, refuse_othe
 from autokd.errors import ConfigError, nearest_name, storage_errors
 from autokd.evaluation import predict
 from autokd.exporting.card import model_card
+from autokd.exporting.costs import count_again
 from autokd.exporting.formats import CPU, FORMATS, Leaving
 from autokd.exporting.parity import EXACT, ROUNDED, Parity, compare
 
@@ -83,6 +84,7 @@ def export_student(
     )
     content = form.write(student)
     in_pytorch = student.load("fp32" if precision == "int8" else None)
+    facts = count_again(student, facts or {}, recorded.config.budget.to_budget())
     logits = predict(form.load(content), data.val, inputs=student.taken, device=CPU)
     exported = Exported(
         path=output / f"student{form.suffix}",
@@ -99,13 +101,13 @@ def export_student(
         ),
         recorded=recorded.val_accuracy if precision == own else None,
     )
-    card = model_card(exported, recorded, data.info, source=source, facts=facts or {})
+    card = model_card(exported, recorded, data.info, source=source, facts=facts)
     reference = make_reference(
         data,
         logits,
         source=source,
         candidate=yaml.safe_load(text),
-        facts=facts or {},
+        facts=facts,
         file=ModelFile(
             name=exported.path.name,
             format=format_name,
