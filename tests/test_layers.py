@@ -55,7 +55,7 @@ LAYER_OF = {module: number for number, layer in enumerate(LAYERS) for module in 
 DOORS = {
     "mlflow": {"tracking"},
     "optuna": {"engine", "space"},
-    "sqlalchemy": {"engine"},
+    "sqlalchemy": {"engine", "tracking"},
     "fsspec": {"shared"},
     "timm": {"students", "learning", "choices", "teachers", "data"},
     "fvcore": {"cost"},

@@ -13,9 +13,11 @@ import urllib.request
 from contextlib import closing, contextmanager
 
 import pytest
+from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 from tracking_records import begin, finish, make_result, trial_runs
 
 from autokd.errors import TrackingError
+from autokd.tracking.database import holds_nothing
 from autokd.tracking.store import ENVIRONMENT, open_store, ui_command
 
 # Names under which mlflow takes itself for tested, and keeps quiet.
@@ -190,6 +192,59 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
     (tmp_path / "mlflow.db").write_text("hello " * 1000)
     with pytest.raises(TrackingError, match="is not an SQLite database"):
         open_store(None, tmp_path)
+
+
+def test_a_store_of_ours_whose_making_was_cut_off_is_made_again(tmp_path, migrated_database):
+    path = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("create table experiments (experiment_id integer)")
+        database.execute("create table alembic_version (version_num text)")
+        database.execute("insert into alembic_version values ('451aebb31d03')")
+    with pytest.raises(TrackingError, match="run `autokd search` first"):
+        open_store(None, tmp_path, create=False)
+    assert open_store(None, tmp_path, later=True).is_new
+    assert holds_nothing(path)
+    assert not holds_nothing(migrated_database)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("insert into experiments values (0)")
+    assert not holds_nothing(path)
+
+
+def test_a_store_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "mlflow.store.db.utils._initialize_tables",
+        lambda engine: InitialBase.metadata.create_all(engine),
+    )
+    with pytest.raises(TrackingError, match=r"MLflow can't open it: .*"):
+        open_store(None, tmp_path)
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_transaction_that_a_kill_cut_off_is_rolled_back_by_whoever_reads_next(store_directory):
+    path = store_directory / "mlflow.db"
+    killed = (
+        "import os, sqlite3, sys\n"
+        "database = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "for order in ('pragma journal_mode=delete', 'pragma cache_size=1', 'begin'):\n"
+        "    database.execute(order)\n"
+        "for number in range(2000):\n"
+        "    database.execute('insert into tags values (?, ?, ?)', ('k' * 99, 'v' * 99, str(number)))\n"
+        "os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", killed, str(path)], check=True)
+    assert (store_directory / "mlflow.db-journal").stat().st_size
+    assert open_store(None, store_directory, create=False).experiments() == {}
+
+
+def test_a_folder_in_the_stores_place_is_said_to_be_one(tmp_path):
+    (tmp_path / "mlflow.db").mkdir()
+    with pytest.raises(TrackingError, match=r"mlflow\.db: is a folder, not an MLflow store; give"):
+        open_store(None, tmp_path)
+
+
+def test_an_empty_file_in_the_stores_place_is_a_store_that_is_yet_to_be_made(tmp_path):
+    (tmp_path / "mlflow.db").touch()
+    assert open_store(None, tmp_path, later=True).is_new
 
 
 def test_the_interface_listens_on_this_machine_alone_and_sends_nothing_home(store_directory):

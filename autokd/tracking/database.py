@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 ALLOWED = "give sqlite:////absolute/path/mlflow.db or the http(s):// address of an MLflow server"
 LOCK_SECONDS = 120.0
+MADE_WITH_ROWS = {"alembic_version", "workspaces"}  # by the migrations of a store that is new
 
 
 def check_writable(path: Path) -> None:
@@ -43,9 +45,11 @@ def open_database(uri: str, path: Path) -> MlflowClient:
         with FileLock(f"{path}.lock", timeout=LOCK_SECONDS):
             from mlflow import MlflowClient
 
-            if _lacks_tables(path):
+            if holds_nothing(path):
+                _make(path)
+            elif _lacks_tables(path):
                 _refuse_other_version(uri, path)
-            client = MlflowClient(uri, registry_uri=uri)  # creates the tables
+            client = MlflowClient(uri, registry_uri=uri)
             _use_write_ahead_log(path)
     except Timeout:
         raise TrackingError(
@@ -56,6 +60,40 @@ def open_database(uri: str, path: Path) -> MlflowClient:
         _refuse_other_version(uri, path)
         raise TrackingError(f"{path}: MLflow can't open it: {first_line(error)}") from error
     return client
+
+
+def holds_nothing(path: Path) -> bool:
+    """Whether it is yet to be made: no file, an empty one, or one of MLflow's whose making was cut off."""
+    tables, _ = read_schema(path)
+    if not tables:
+        return True
+    if not tables & {"experiments", "alembic_version"}:
+        return False  # another program's
+    with _connect(path) as database:
+        found = (
+            database.execute(f'select 1 from "{table}" limit 1').fetchone()
+            for table in tables - MADE_WITH_ROWS
+        )
+        return not any(found)
+
+
+def _make(path: Path) -> None:
+    """All of it under another name: MLflow takes seconds for it, and whoever is killed meanwhile leaves no half a store."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    new = path.with_name(f"{path.name}.new")
+    _remove(new)
+    artifacts = (path.parent / "mlruns").as_uri()
+    store = SqlAlchemyStore(f"sqlite:///{new}", artifacts)  # type: ignore[no-untyped-call]
+    store.engine.dispose()
+    _remove(path)  # its journal too, which would be played back into the new one
+    new.rename(path)
+
+
+def _remove(database: Path) -> None:
+    """With what SQLite keeps beside it."""
+    for end in ("", "-journal", "-wal", "-shm"):
+        database.with_name(f"{database.name}{end}").unlink(missing_ok=True)
 
 
 def _lacks_tables(path: Path) -> bool:
@@ -84,10 +122,12 @@ def _refuse_other_version(uri: str, path: Path) -> None:
 
 def read_schema(path: Path) -> tuple[set[str], str | None]:
     """Names of the tables, and the schema's version; nothing in a file that is not there yet."""
+    if path.is_dir():
+        raise TrackingError(f"{path}: is a folder, not an MLflow store; {ALLOWED}")
     if not path.exists() or path.stat().st_size == 0:
         return set(), None
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+        with _connect(path) as database:
             rows = database.execute("select name from sqlite_master where type = 'table'")
             tables = {name for (name,) in rows}
             known = "alembic_version" in tables
@@ -97,6 +137,13 @@ def read_schema(path: Path) -> tuple[set[str], str | None]:
         raise TrackingError(
             f"{path}: is not an SQLite database that can be read: {error}"
         ) from None
+
+
+@contextlib.contextmanager
+def _connect(path: Path) -> Iterator[sqlite3.Connection]:
+    """To read a file that is there. May write: of a process that was killed there may be something to roll back."""
+    with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as database:
+        yield database
 
 
 def _newest_schema() -> str | None:

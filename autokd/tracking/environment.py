@@ -31,8 +31,9 @@ def prepare_environment() -> None:
 def mlflow_failures() -> tuple[type[Exception], ...]:
     """What an mlflow call may raise because of the store; anything else is a bug of ours."""
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError  # of MLflow's migrations, as it is
 
-    return (MlflowException, OSError, json.JSONDecodeError)
+    return (MlflowException, SQLAlchemyError, OSError, json.JSONDecodeError)
 
 
 def first_line(error: Exception) -> str:

@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 
 from autokd.errors import TrackingError
-from autokd.tracking.database import check_writable
+from autokd.tracking.database import check_writable, holds_nothing
 from autokd.tracking.read import count_studies
 from autokd.tracking.store import PING_SECONDS, database_path, open_store, resolve_uri
 
@@ -20,7 +20,7 @@ def store_health(uri: str | None, directory: Path) -> str:
         store = open_store(uri, directory)
         return f"{store.address}, MLflow {_server_version(store.address)}, searches in it: {count_studies(store)}"
     path = database_path(uri)
-    if not path.exists():
+    if holds_nothing(path):
         if path.parent.is_dir():
             check_writable(path)
         return f"{path}, which the first search makes"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autokd.errors import TrackingError
-from autokd.tracking.database import ALLOWED, check_writable, open_database
+from autokd.tracking.database import ALLOWED, check_writable, holds_nothing, open_database
 from autokd.tracking.environment import (
     ENVIRONMENT,
     first_line,
@@ -125,7 +125,7 @@ def open_store(
     if uri.startswith("http"):
         return _open_server(uri, directory, later=later)
     path = database_path(uri)
-    is_new = not path.exists() or path.stat().st_size == 0
+    is_new = holds_nothing(path)
     if not create and is_new:
         raise _no_store(path)
     check_writable(path)
@@ -169,7 +169,7 @@ def ui_command(
     uri = resolve_uri(uri, directory)
     if uri.startswith("http"):
         raise TrackingError(f"{uri} is a server with an interface of its own; open it in a browser")
-    if not database_path(uri).exists():
+    if holds_nothing(database_path(uri)):
         raise _no_store(database_path(uri))
     argv = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     argv += ["--artifacts-destination", str(directory.absolute() / "mlartifacts")]
