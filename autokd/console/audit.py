@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from autokd.console.columns import print_table
 from autokd.console.output import VERDICTS, console
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def print_audit(audit: Audit, folder: Path) -> None:
     asked = [gate for gate in record["gates"] if gate["threshold"] is not None]  # a floor may be
     open_gates = [gate for gate in asked if gate["state"] != "pass"]
     if open_gates:
-        table = Table("gate", "of", "state", "why", box=SIMPLE_HEAD, pad_edge=False)
+        table = Table("gate", "of", "state", "why")
         for gate in worst_gates(open_gates)[:MOST_GATES]:
             table.add_row(
                 gate["id"].replace("_", " "),
@@ -38,7 +38,7 @@ def print_audit(audit: Audit, folder: Path) -> None:
                 f"[{VERDICTS[gate['state']]}]{gate['state']}[/]",
                 escape(gate["why"]),
             )
-        out.print(table)
+        print_table(table, text=("gate", "of", "why"))
     if (more := len(open_gates) - MOST_GATES) > 0:
         out.print(f"{more} more gates that are not passed are in the report.")
     out.print(f"Report: {folder / 'audit.html'}", markup=False, soft_wrap=True)

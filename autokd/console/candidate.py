@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from autokd.console.columns import print_table
 from autokd.console.output import console
 from autokd.quantities import format_cost, format_seconds
 from autokd.records import Cost
@@ -52,4 +53,4 @@ def print_cost(model: str, image_size: int, cost: Cost, *, published: int | None
         table.add_row("latency", f"{lowest} at best, median {median}, p90 {p90}")
         busy = ", while it was busy" if cost.contended else ""
         table.add_row("on", f"{cost.device}{busy}")
-    console().print(table)
+    print_table(table, text=("value",))

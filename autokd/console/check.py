@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from autokd.console.costs import COST_COLUMNS, cost_ranges
+from autokd.console.columns import print_table
+from autokd.console.costs import COST_COLUMNS, LEAVING, cost_ranges
 from autokd.console.output import console
 from autokd.quantities import format_seconds
 
@@ -23,7 +24,7 @@ def print_check(file: Path, check: Check) -> None:
     out.print(
         f"{file}: valid. {check.data.name}: {check.data.train_count} train, {check.data.val_count} val, "
         f"{check.data.test_count} test images of {len(check.data.class_names)} classes, "
-        f"{check.data.image_size} px, {check.data.channels} channels."
+        f"{check.data.image_size} px, {'grey' if check.data.channels == 1 else 'colour'}."
         + (
             f" {check.data.unlabelled_count} more without labels."
             if check.data.unlabelled_count
@@ -34,12 +35,12 @@ def print_check(file: Path, check: Check) -> None:
         f"{check.parameters} parameters are searched. {found.feasible_share:.0%} of {len(found.sampled)} sampled "
         "students fit the budget."
     )
-    table = Table("model", "sampled", "within budget", *COST_COLUMNS)
+    table = Table("model", "sampled", "within\nbudget", *COST_COLUMNS)
     for model, group in found.by_model().items():
         fit = sum(s.fits for s in group)
         ranges = cost_ranges([s.cost for s in group])
         table.add_row(model, str(len(group)), str(fit) if fit else "[red]none[/red]", *ranges)
-    out.print(table)
+    print_table(table, text=("model",), leaving=LEAVING, elsewhere="--json has all")
     search = check.config.search
     controls = min(1.0, CONTROLS / search.trials)  # trained to their end
     in_turn = search.trials / search.workers

@@ -8,6 +8,7 @@ from autokd.quantities import format_cost
 from autokd.records import Cost
 
 COST_COLUMNS = {"MACs": "macs", "params": "params", "size": "size_bytes"}
+LEAVING = ("size", "params", "sampled")  # in a narrow terminal, in this order
 
 
 def cost_ranges(costs: Sequence[Cost]) -> list[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from autokd.console.columns import print_table
 from autokd.console.output import VERDICTS, console
 from autokd.quantities import format_cost
 from autokd.records import TeacherInfo, TrialResult
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 
 # A terminal has no room for more; `--csv` and MLflow have all costs.
 COST_HEADINGS = {"MACs": "macs", "params": "params", "latency": "latency_ms", "size": "size_bytes"}
+NOTES = {  # below the table, of the columns that it has
+    "stages": "T teacher, A assistant, S student, labels: trained on labels alone.",
+    "val": "val chose the students, test did not.",
+    "worst": "worst: accuracy of the worst group on val.",
+    "audit": "audit: the verdict on test, on val while there is none; open: groups with too few images to decide.",
+}
+SHARES = ("of T's\nacc.", "of T's\nMACs")
+# In a narrow terminal, in this order. Trial, student, val, MACs and audit stay.
+LEAVING = ("latency", "size", *SHARES, "stages", "params", "worst", "rank", "test")
 
 
 def print_result(result: SearchResult, tracking_uri: str | None) -> None:
@@ -59,7 +68,7 @@ def _see(tracking_uri: str | None, view: str) -> str:
 
 def print_front(frame: pd.DataFrame, teacher: TeacherInfo, results: Sequence[TrialResult]) -> None:
     """The front beside the teacher and the controls without distillation."""
-    table = _front_table("Pareto front", frame)
+    table = _front_table("Pareto front")
     _add_rows(table, frame)
     table.add_section()
     _add_teacher(
@@ -79,12 +88,12 @@ def print_front(frame: pd.DataFrame, teacher: TeacherInfo, results: Sequence[Tri
                 teacher.val_accuracy,
                 teacher.cost.macs,
             )
-    console().print(table)
+    _print(table, repeated=bool(frame["seeds"].notna().any()))
 
 
 def print_stored_front(frame: pd.DataFrame, stored: StoredStudy) -> None:
     """The same table, of what the store holds."""
-    table = _front_table(f"{stored.study} ({stored.status.lower()})", frame)
+    table = _front_table(f"{stored.study} ({stored.status.lower()})")
     _add_rows(table, frame)
     table.add_section()
     teacher = stored.teacher
@@ -105,38 +114,31 @@ def print_stored_front(frame: pd.DataFrame, stored: StoredStudy) -> None:
             teacher["val_accuracy"],
             teacher["macs"],
         )
-    console().print(table)
+    _print(table, repeated=bool(frame["seeds"].notna().any()))
 
 
-def _front_table(title: str, frame: pd.DataFrame) -> Table:
-    repeated = frame["seeds"].notna().any()
-    caption = (
-        "T teacher, A assistant, S student, labels: trained on labels alone. val chose the students, test did not. "
-        "worst: accuracy of the worst group on val; audit: the verdict on test, on val while there is none; open: groups "
-        "with too few images to decide."
-    )
-    if repeated:
-        caption += (
-            " Second lines: mean ± standard deviation of further seeds, none of which was chosen."
-        )
-    table = Table(
-        title=title,
-        title_justify="left",
-        caption=caption,
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
-    for heading in ("rank", "trial"):
-        table.add_column(heading, justify="right")
-    table.add_column("student", overflow="fold", min_width=16)
-    for heading in ("stages", "val", "test", "worst", *COST_HEADINGS):
-        table.add_column(heading, justify="left" if heading == "stages" else "right", no_wrap=True)
-    for heading in ("of T's acc.", "of T's MACs"):
-        table.add_column(heading, justify="right", max_width=7)
-    table.add_column("audit", no_wrap=True)
+def _front_table(title: str) -> Table:
+    table = Table(title=title)
+    words = ("student", "stages", "audit")
+    figures = ("val", "test", "worst", *COST_HEADINGS, *SHARES)
+    for heading in ("rank", "trial", "student", "stages", *figures, "audit"):
+        table.add_column(heading, justify="left" if heading in words else "right")
     return table
+
+
+def _print(table: Table, *, repeated: bool) -> None:
+    shown = print_table(
+        table,
+        text=("student",),
+        leaving=LEAVING,
+        elsewhere="autokd front --csv FILE has all",
+    )
+    notes = [note for heading, note in NOTES.items() if heading in shown]
+    if repeated:
+        notes.append(
+            "Second lines: mean ± standard deviation of further seeds, none of which was chosen."
+        )
+    console().print(" ".join(notes), style="dim italic")
 
 
 def _add_rows(table: Table, frame: pd.DataFrame) -> None:

@@ -8,9 +8,12 @@ from pathlib import Path
 
 from rich.table import Table
 
+from autokd.console.columns import print_table
 from autokd.console.output import console
 from autokd.kept import EVICTED, KINDS, Kept
 from autokd.quantities import format_cost, format_seconds
+
+AGAIN = dict.fromkeys(EVICTED, "reading or a forward pass") | {"latencies": "timing"}
 
 
 def print_kept(folder: Path, kept: Sequence[Kept]) -> None:
@@ -23,9 +26,9 @@ def print_kept(folder: Path, kept: Sequence[Kept]) -> None:
         own = [each for each in kept if each.kind == kind]
         if own:
             ago = format_seconds(max(0.0, time.time() - max(each.used for each in own)))
-            how = "reading or a forward pass" if kind in EVICTED else "training"
+            how = AGAIN.get(kind, "training")
             table.add_row(kind, str(len(own)), _size(own), f"{ago} ago", how)
-    out.print(table)
+    print_table(table, text=("made again by",), leaving=("last used",), elsewhere="--json has all")
     out.print(f"{_size(kept)} in {folder}. To remove: autokd cache --clear KIND, or --clear all.")
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from autokd.console.columns import print_table
 from autokd.console.output import console
 from autokd.drift.shift import Shift
 from autokd.monitoring.monitor import Monitored
@@ -28,13 +28,18 @@ def print_monitored(found: Monitored, folder: Path) -> None:
         f"{found.images:,} new images {labels} against {reference.seen.images:,}{kept} of val at export",
         markup=False,
     )
-    table = Table("figure", "of", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table("figure", "of")
     for name in ("at export", "now", "effect", "p, corrected"):
         table.add_column(name, justify="right")
     table.add_column("state")
     for shift in found.shifts:
         table.add_row(*_row(shift))
-    out.print(table)
+    print_table(
+        table,
+        text=("figure", "of", "state"),
+        leaving=("p, corrected",),
+        elsewhere="monitor.json has all",
+    )
     out.print(
         "At export, now: medians. D: Kolmogorov-Smirnov distance; PSI: population stability index; AUC: of a classifier that "
         "tells old from new.\n",

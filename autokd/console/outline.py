@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from autokd.console.costs import COST_COLUMNS, cost_ranges
+from autokd.console.columns import print_table
+from autokd.console.costs import COST_COLUMNS, LEAVING, cost_ranges
 from autokd.console.output import console
 from autokd.quantities import format_cost
 
@@ -27,7 +28,7 @@ def print_outline(file: Path, found: Outline) -> None:
         f"{file}: {total} of {len(found.students)} models. Of {len(sampled)} sampled, {fitting} "
         f"({found.survey.feasible_share:.0%}) fit the budget ({limits or 'no limits'})."
     )
-    table = Table("model", "students", "sampled", "within budget", *COST_COLUMNS)
+    table = Table("model", "students", "sampled", "within\nbudget", *COST_COLUMNS)
     for model, group in found.survey.by_model().items():
         students = found.students[model]
         count = "continuous" if students is None else f"{students:,}"
@@ -36,7 +37,7 @@ def print_outline(file: Path, found: Outline) -> None:
         table.add_row(
             model, count, str(len(group)), str(fit) if fit else "[red]none[/red]", *ranges
         )
-    out.print(table)
+    print_table(table, text=("model",), leaving=LEAVING, elsewhere="--json has all")
     for name, each in (("smallest", sampled[0]), ("largest", sampled[-1])):
         cost = each.cost
         out.print(
@@ -46,7 +47,7 @@ def print_outline(file: Path, found: Outline) -> None:
     values = Table("searched", "values")
     for name, distribution in found.parameters.items():
         values.add_row(name, _values(distribution))
-    out.print(values)
+    print_table(values, text=("searched", "values"))
 
 
 def _values(distribution: Any) -> str:

@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
+from typing import Any, ClassVar
 
-from rich.console import Console
-from rich.markdown import Markdown
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markdown import Markdown, MarkdownElement, TableElement
+from rich.table import Table
 
 VERDICTS = {"pass": "green", "warn": "yellow", "undecided": "cyan", "fail": "bold red"}
 
@@ -19,12 +20,30 @@ WIDTH = 176  # of output that goes to a file or a pipe
 
 def console() -> Console:
     """For standard output. A pipe gets whole lines, not those of an imagined narrow terminal, also where FORCE_COLOR has
-    it coloured."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    it coloured; COLUMNS in the environment says how wide anything is."""
+    told = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return Console(highlight=False, width=None if told else WIDTH)
+
+
+class _FoldedTable(TableElement):
+    """A table whose words are folded where rich would cut them."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for table in super().__rich_console__(console, options):
+            if isinstance(table, Table):
+                for column in table.columns:
+                    column.overflow = "fold"
+            yield table
+
+
+class _Text(Markdown):
+    elements: ClassVar[dict[str, type[MarkdownElement]]] = {
+        **Markdown.elements, "table_open": _FoldedTable,
+    }  # fmt: skip
 
 
 def print_markdown(text: str) -> None:
-    console().print(Markdown(text))
+    console().print(_Text(text))
 
 
 def answer(

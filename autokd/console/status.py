@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from autokd.console.columns import print_table
 from autokd.console.output import console
 from autokd.quantities import format_cost, format_seconds
 
@@ -34,7 +35,7 @@ def print_status(status: Status) -> None:
             accuracy = "–" if each.val_accuracy is None else f"{each.val_accuracy:.1%}"
             epochs = f"{each.epochs} → {each.until} of {each.total}"
             table.add_row(str(each.number), each.student, each.stages, epochs, accuracy)
-        out.print(table)
+        print_table(table, text=("student",), leaving=("stages",), elsewhere="--json has all")
     if status.front:
         table = Table("trial", "student", "val", "MACs", title="Front so far")
         for member in status.front:
@@ -42,4 +43,4 @@ def print_status(status: Status) -> None:
             table.add_row(
                 str(member["number"]), member["student"], f"{member['val_accuracy']:.1%}", macs
             )
-        out.print(table)
+        print_table(table, text=("student",))
