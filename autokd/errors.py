@@ -77,15 +77,17 @@ def one_line(error: BaseException, *, length: int = 160) -> str:
 
 
 _NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_NO_PLACE = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 @contextmanager
 def storage_errors(place: Path) -> Iterator[None]:
-    """A full disk, or one that may not be written, is a StorageError: everything after it would fail too."""
+    """A full disk, one that may not be written, or a path that leads through a file is a StorageError: everything after it
+    would fail too."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _NOT_WRITABLE:
+        if error.errno not in (*_NOT_WRITABLE, *_NO_PLACE):
             raise
         where = error.filename or place
         raise StorageError(f"{where}: can't be written: {error.strerror}") from error

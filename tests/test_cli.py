@@ -373,7 +373,7 @@ def test_a_candidate_run_again_gives_the_same_accuracy(searched: Path) -> None:
     assert {"best.safetensors", "candidate.yaml", "audit"} <= {p.name for p in kept.iterdir()}
     again = autokd("run", str(trial), "--output", "kept")
     assert (again.status, again.err.count("\n")) == (2, 1)
-    assert "--output kept: is there already" in again.err
+    assert re.search(r"--output kept: holds audit, best.* already; name a new folder", again.err)
     odd = re.sub(r"width: \d+", "width: 3.5", (kept / "candidate.yaml").read_text(), count=1)
     (searched / "odd.yaml").write_text(odd)
     failed = autokd("run", "odd.yaml")

@@ -5,6 +5,7 @@ import timm
 import torch
 from torch import nn
 
+from autokd.api.measure import measure
 from autokd.cost import EagerProbe, exact_cost, measure_cost
 from autokd.errors import CostError
 
@@ -60,3 +61,13 @@ def test_a_disagreement_of_the_counters_is_an_error_before_anything_is_trained()
     ):
         measure_cost(Undercounted, (3, 8, 8))
     assert measure_cost(Undercounted, (3, 8, 8), check=False).macs == 64 * (12 + 20)
+
+
+def test_without_latency_nothing_is_timed_and_costs_are_those_with_it():
+    model, shape = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 5)), (3, 8, 8)
+    quick = measure(model, shape, latency=False)
+    assert (quick.latency_ms, quick.device, quick.memory_bytes) == (None, None, None)
+    full = measure(model, shape, runtime="pytorch")
+    assert full.latency_ms > 0
+    names = ("macs", "params", "size_bytes", "activation_bytes")
+    assert [getattr(quick, name) for name in names] == [getattr(full, name) for name in names]

@@ -180,9 +180,9 @@ def test_what_can_not_be_exported_is_one_line(options, message, folders, place, 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_is_there_and_data_that_changed_are_refused(folders, place, tmp_path):
-    with pytest.raises(ConfigError, match="is there already"):
-        export(folders["fp32"], place, tmp_path)
+def test_a_folder_with_something_in_it_and_data_that_changed_are_refused(folders, place, tmp_path):
+    with pytest.raises(ConfigError, match="already; name a new folder"):
+        export(folders["fp32"], place, folders["fp16"])
     changed = tmp_path / "changed"
     changed.mkdir()
     for name in ("candidate.yaml", "best.safetensors"):
@@ -203,11 +203,15 @@ def test_the_command_exports_a_trial_of_the_store_or_a_folder(
     )
     assert done.exit_code == 0, done.output
     assert "val accuracy through ONNX Runtime" in done.output
+    assert done.output.startswith(f"trial 0 of search {folders['int8'].parent.name} (resnet ")
+    assert "of the latest search" not in done.output
     again = run.invoke(
         app, ["export", str(folders["fp32"]), "--output", str(tmp_path / "b"), "--format", "pt2"]
     )
     assert again.exit_code == 0, again.output
     assert (tmp_path / "b" / "student.pt2").is_file()
+    by_number = run.invoke(app, ["export", "0", "--output", str(tmp_path / "c")])
+    assert by_number.output.splitlines()[0].endswith("), of the latest search")
 
 
 def test_an_exported_model_is_run_where_there_is_no_torch(folders, data, place, tmp_path):

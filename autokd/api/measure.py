@@ -24,6 +24,7 @@ def measure(
     batch: int = 1,
     precision: str = "fp32",
     runtime: str = "onnxruntime",
+    latency: bool = True,
 ) -> Cost:
     """What a model costs at inference, in its deployed form: MACs, parameters, size, activations, latency.
 
@@ -34,15 +35,21 @@ def measure(
         batch: images a call when it is timed.
         precision: fp32, fp16 or int8: of the weights' bytes, and int8 of the latency too.
         runtime: onnxruntime or pytorch.
+        latency: False: what follows from shapes alone, in a fraction of a second; nothing is timed, and MACs are not held
+            against fvcore's count.
     """
     remote = "://" in device
-    probe = choose_probe(
-        runtime=runtime,
-        server=device if remote else None,
-        where=choose_device("cpu" if remote else device),
-        threads=threads,
-        batch=batch,
-        memory=True,
+    probe = (
+        choose_probe(
+            runtime=runtime,
+            server=device if remote else None,
+            where=choose_device("cpu" if remote else device),
+            threads=threads,
+            batch=batch,
+            memory=True,
+        )
+        if latency
+        else None
     )
     if isinstance(model, nn.Module):
         own = model  # copied to wherever torch builds models just now: the meta device while MACs are counted
@@ -76,9 +83,15 @@ def published_macs(
 
 
 def _measure(
-    build: Callable[[], nn.Module], input_size: InputShape, precision: str, probe: Probe
+    build: Callable[[], nn.Module], input_size: InputShape, precision: str, probe: Probe | None
 ) -> Cost:
     with torch.random.fork_rng(
         devices=[]
     ):  # weights do not matter, and the caller's random stream does
-        return measure_cost(lambda: deployed(build()), input_size, precision=precision, probe=probe)
+        return measure_cost(
+            lambda: deployed(build()),
+            input_size,
+            precision=precision,
+            probe=probe,
+            check=probe is not None,
+        )

@@ -44,6 +44,7 @@ def export(
     from autokd.console.documents import export_document
     from autokd.console.export import print_exported
     from autokd.console.output import answer, nothing_else_printed
+    from autokd.tracking.find import names_latest
 
     with nothing_else_printed(as_json):
         exported = export_student(
@@ -56,7 +57,7 @@ def export(
         )
     answer(
         lambda: export_document(exported),
-        lambda: print_exported(exported),
+        lambda: print_exported(exported, latest=names_latest(candidate)),
         as_json=as_json,
         quiet=quiet,
     )

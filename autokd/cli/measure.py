@@ -23,6 +23,13 @@ def measure(
         str,
         typer.Option(help="cpu; cuda with pytorch; http://… of a device that runs latency-serve."),
     ] = "cpu",
+    latency: Annotated[
+        bool,
+        typer.Option(
+            "--latency/--no-latency",
+            help="Time it; without, exact costs in a fraction of a second.",
+        ),
+    ] = True,
     published: Annotated[
         bool, typer.Option("--published", help="MACs by timm's convention too.")
     ] = False,
@@ -45,6 +52,7 @@ def measure(
         batch=batch,
         precision=precision,
         runtime=runtime,
+        latency=latency,
     )
     shape = (channels, image_size, image_size)
     table = published_macs(model, shape, classes=classes) if published else None

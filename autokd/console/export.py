@@ -7,8 +7,10 @@ from autokd.exporting.export import Exported
 from autokd.quantities import format_bytes
 
 
-def print_exported(exported: Exported) -> None:
+def print_exported(exported: Exported, *, latest: bool) -> None:
+    """`latest`: whether the search was not named."""
     out, parity = console(), exported.parity
+    out.print(f"{exported.source}{', of the latest search' if latest else ''}", markup=False)
     out.print(f"{exported.path}: {exported.precision}, {format_bytes(exported.size_bytes)}")
     out.print(f"input: {exported.input}", markup=False)
     recorded = "" if exported.recorded is None else f" (recorded {exported.recorded:.4%})"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from autokd.errors import StorageError
+from autokd.errors import ConfigError, StorageError
 
 CACHE = ".autokd"  # ledger, teachers, assistants, views, logits, checkpoints
 TEACHER_AUDIT = "teacher_audit"  # a folder of a study: the report on its teacher alone
@@ -25,6 +26,20 @@ def make_writable(folder: Path) -> None:
         raise StorageError(
             f"{folder}: can't be written: {error.strerror}; run autokd where you may write"
         ) from None
+
+
+def refuse_output(folder: Path) -> None:
+    """Before minutes are spent: raises where no new folder can be made, or one is there with something in it."""
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise ConfigError(f"--output {folder}: {there} is not a folder; name a new folder")
+    if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
+        raise StorageError(f"--output {folder}: {there} may not be written; name another place")
+    if there == folder and (held := sorted(path.name for path in folder.iterdir())):
+        more = f" and {len(held) - 3} more" if len(held) > 3 else ""
+        raise ConfigError(
+            f"--output {folder}: holds {', '.join(held[:3])}{more} already; name a new folder"
+        )
 
 
 @contextmanager

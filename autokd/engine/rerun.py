@@ -14,8 +14,8 @@ from autokd.engine.candidate_file import (
     parse_candidate_file,
     refuse_other_data,
 )
-from autokd.engine.place import CACHE, make_writable
-from autokd.errors import ConfigError, storage_errors
+from autokd.engine.place import CACHE, make_writable, refuse_output
+from autokd.errors import storage_errors
 from autokd.peers import all_peers
 from autokd.records import TrialResult
 from autokd.task import create_task
@@ -44,8 +44,8 @@ def rerun(
     each with its part of every batch. `output`: a new folder for weights and audit. Raises DataError where the data
     have changed since.
     """
-    if output and output.exists():
-        raise ConfigError(f"--output {output}: is there already; name a new folder")
+    if output:
+        refuse_output(output)
     recorded = parse_candidate_file(text, source=source)
     cache = directory / CACHE
     make_writable(cache)
@@ -63,7 +63,7 @@ def rerun(
         )
         if output and peers.rank == 0:
             with storage_errors(output):
-                shutil.copytree(folder, output)
+                shutil.copytree(folder, output, dirs_exist_ok=True)
                 (output / NAME).write_text(text, encoding="utf-8")
         # Last: where another device times it, and is away, what was trained is kept.
         if peers.rank == 0 and result.state == "complete":

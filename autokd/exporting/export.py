@@ -12,6 +12,7 @@ import yaml
 from autokd.data import load_data
 from autokd.drift.reference import ModelFile, make_reference
 from autokd.engine.candidate_file import NAME, parse_candidate_file, refuse_other_data
+from autokd.engine.place import refuse_output
 from autokd.errors import ConfigError, nearest_name, storage_errors
 from autokd.evaluation import predict
 from autokd.exporting.card import model_card
@@ -28,6 +29,7 @@ class Exported:
 
     path: Path
     card: Path
+    source: str  # which trial of which search it is, in words
     size_bytes: int
     precision: str
     input: str  # what it takes, in words
@@ -59,8 +61,7 @@ def export_student(
         near = nearest_name(format_name, FORMATS)
         raise ConfigError(f"unknown format '{format_name}'; known: {', '.join(FORMATS)}.{near}")
     form = FORMATS[format_name]
-    if output.exists():
-        raise ConfigError(f"--output {output}: is there already; name a new folder")
+    refuse_output(output)
     text = (folder / NAME).read_text(encoding="utf-8")
     recorded = parse_candidate_file(text, source=source)
     stage = recorded.candidate.stages[-1]
@@ -89,6 +90,7 @@ def export_student(
     exported = Exported(
         path=output / f"student{form.suffix}",
         card=output / CARD,
+        source=source,
         size_bytes=len(content),
         precision=precision,
         input=student.describe_input(),
@@ -117,7 +119,7 @@ def export_student(
         same=precision == own,
     )
     with storage_errors(output):
-        output.mkdir(parents=True)
+        output.mkdir(parents=True, exist_ok=True)
         exported.path.write_bytes(content)
         exported.card.write_text(card, encoding="utf-8")
         reference.save(output)

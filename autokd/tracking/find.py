@@ -28,6 +28,11 @@ FORMS = "give a trial's number, STUDY/NUMBER, or 6 digits or more of an MLflow r
 _TRIAL = tag_is("autokd.kind", "trial")
 
 
+def names_latest(reference: str) -> bool:
+    """Whether a reference is a trial's number alone, and so means the latest search."""
+    return reference.isdigit() and len(reference) < SHORTEST
+
+
 def find_candidate(store: Store, reference: str) -> tuple[str, str]:
     """The text of the trial's candidate.yaml, and a line that says which trial it is."""
     with one_line_errors(store):
@@ -101,7 +106,7 @@ def _check_files(store: Store, run: Run, *wanted: str, so: str) -> set[str]:
 
 def _find_run(store: Store, reference: str) -> Run:
     study, slash, number = reference.rpartition("/")
-    if number.isdigit() and (slash or len(number) < SHORTEST):
+    if names_latest(reference) or (slash and number.isdigit()):
         return _find_by_number(store, study or None, int(number))
     if not re.fullmatch(rf"[0-9a-f]{{{SHORTEST},32}}", reference):
         raise TrackingError(f"'{reference}' names no trial; {FORMS}")
