@@ -105,6 +105,8 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
     wrong in the search file, DataError for what is wrong in the data.
     """
     stored = read_source(config, cache)
+    if config.classes:
+        stored = _in_order(stored, config.classes)
     metadata, join = read_metadata(config.metadata, stored)
     cluster = config.metadata.cluster if config.metadata else None
     clusters = number_clusters(metadata, cluster) if metadata is not None and cluster else None
@@ -124,8 +126,6 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
         )
     except DataError as error:
         raise DataError(f"data {config.root or stored.name}: {error}") from None
-    if config.classes:  # after the cut, which so stays what it is
-        stored = _in_order(stored, config.classes)
     lazy = _lazy_images(config, stored, rows)
     if config.unlabelled:
         lazy["unlabelled"] = read_unlabelled(config.unlabelled, lazy["train"], cache)
