@@ -19,6 +19,7 @@ from autokd.data.array_file import array_file
 from autokd.data.batches import Batch, split_batch, view_batches
 from autokd.data.load import Split
 from autokd.data.views import Views
+from autokd.errors import CheckpointError
 from autokd.evaluation import EVAL_BATCH, predict
 from autokd.losses import full_precision
 from autokd.memory import shrink_to_fit
@@ -73,7 +74,7 @@ class Mixture(nn.Module):
 class CachedLogits:
     """A teacher's raw logits on every view of the training images: (N, C) float16 a view, kept on disk.
 
-    Raw, so that temperature and loss stay free; views are deterministic, so they are the logits of the very
+    Raw, so that temperature and loss stay free (but see `to_half`); views are deterministic, so they are the logits of the very
     pixels that the student sees. A view is computed when first asked for, once for all trials and searches.
     Features (N, D) are kept likewise, beside them, for who asks for any. What `shared` has is not computed.
     """
@@ -138,12 +139,17 @@ class CachedLogits:
         name = content_hash(
             [self._teacher.hash, asdict(self._teacher.inputs), self._views.fingerprint]
         )
-        return self._kept(
-            f"{kind}-{name}-{view}.npy",
-            shape=shape,
-            dtype=np.float16,
-            make=lambda: self._compute(kind, view),
+        file = f"{kind}-{name}-{view}.npy"
+        table = self._kept(
+            file, shape=shape, dtype=np.float16, make=lambda: self._compute(kind, view)
         )
+        if broken := int((~table.isfinite().all(dim=-1)).sum()):
+            raise CheckpointError(
+                f"the teacher's {kind} are NaN, infinite or too large for half precision on {broken} of {len(table)} "
+                f"images (view {view + 1}): mend its weights or its normalisation. If an earlier "
+                f"autokd wrote {self._folder / file}, delete that file"
+            )
+        return table
 
     def _kept(
         self,
@@ -176,7 +182,22 @@ class CachedLogits:
         ):
             attempt = partial(_in_parts, ask, batch)
             values, most = shrink_to_fit(attempt, most, least=2)
-            yield values.to("cpu", torch.float16).numpy()
+            values = values.cpu()
+            yield (to_half(values) if kind == "logits" else values.to(torch.float16)).numpy()
+
+
+def to_half(logits: Tensor) -> Tensor:
+    """(B, C) in half precision. Rows that it can't hold are shifted first, so that their highest value is 0.
+
+    No softmax is changed by that, and a class that is still out of reach had no probability to lose.
+    """
+    half = logits.to(torch.float16)
+    lost = half.isinf().any(dim=-1, keepdim=True) & logits.isfinite().all(dim=-1, keepdim=True)
+    if not lost.any():
+        return half
+    shifted = logits.double() - logits.double().amax(dim=-1, keepdim=True)
+    lowest = torch.finfo(torch.float16).min
+    return torch.where(lost, shifted.clamp(min=lowest).to(torch.float16), half)
 
 
 def _in_parts(ask: Callable[[Batch], Tensor], batch: Batch, most: int) -> Tensor:

@@ -33,6 +33,11 @@ def parse_quantity(value: object, units: Mapping[str, float]) -> float:
     return number
 
 
+def share_of(value: float, whole: float) -> float | None:
+    """``value / whole``; None where the whole is 0: a teacher that is never right, a model without multiplications."""
+    return value / whole if whole else None
+
+
 def format_count(value: float) -> str:
     """Three digits and a unit: ``1.23G``, ``45.6M``, ``789k``, ``12``."""
     for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):

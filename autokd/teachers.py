@@ -350,12 +350,9 @@ def _from_checkpoint(
     classes, channels = len(data.info.class_names), data.info.channels
     model = build_student(spec, data)
     try:
-        name = f"{spec.model} with {classes} classes and {channels} channels"
-        load_checkpoint(model, path, name=name)
+        load_checkpoint(model, path, name=spec.model, classes=classes, channels=channels)
     except CheckpointError as error:
-        raise CheckpointError(
-            f"teacher.checkpoint {error}; check teacher.checkpoint, model and arguments"
-        ) from None
+        raise CheckpointError(f"teacher.checkpoint {error}") from error
     key = content_hash([hash_file(path), spec.identity()])
     return Teacher(model, inputs, key, device)
 

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from engine_records import (
@@ -18,6 +19,7 @@ from engine_records import (
 )
 
 from autokd.engine.progress import find_front
+from autokd.engine.scale import Scale
 from autokd.records import REMEASURED, AssistantInfo, Budget, Cost, Remeasured
 from autokd.report.change import worst_change_html
 from autokd.report.frame import COLUMNS, front_frame, front_page, stored_front
@@ -125,6 +127,26 @@ def test_the_table_from_a_store_is_the_table_of_the_search():
         assert stored[column].tolist() == own[column].tolist()
     for column in ("val_accuracy", "macs", "params", "latency_ms", "accuracy_share", "macs_share"):
         assert stored[column].tolist() == pytest.approx(own[column].tolist())
+
+
+def test_a_teacher_that_is_never_right_has_no_shares_and_a_report_all_the_same():
+    cost = replace(TEACHER.cost, macs=0)
+    wrong = replace(TEACHER, val_accuracy=0.0, cost=cost)
+    frame = front_frame(FRONT, wrong, MEMBERS)
+    stored = stored_front(stored_trials(), OBJECTIVES, {"val_accuracy": "0.0", "macs": "0"})
+    for table in (frame, stored):
+        assert table["accuracy_share"].isna().all()
+        assert table["macs_share"].isna().all()
+        assert "63.0%" in front_page(table, "wrong")
+    assert (
+        "The most accurate has a val accuracy of 75.0% (the teacher: 0.0%) at 2.00M MACs (the teacher: 0)."
+        in summarise(RESULTS, FRONT, wrong)
+    )
+    assert "val accuracy 75.00%" in pareto_html(
+        RESULTS, FRONT, wrong, Budget(), title="wrong", pages={}
+    )
+    scale = Scale(objectives=("val_accuracy", "macs"), teacher=wrong, classes=4)
+    assert np.isfinite(scale.points(FRONT)).all()
 
 
 def picture(budget: Budget | None = None) -> tuple[str, list]:

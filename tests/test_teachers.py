@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import io
+import os
 import pickle
+import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_task
 import torch
 from safetensors.torch import save_file
 from tiny_task import CPU, LARGE, QUICK, labels_alone, make_data, make_teacher
+from torch import Tensor, nn
 
+from autokd.answers import to_half
 from autokd.config import TeacherConfig
 from autokd.data import train_batches, view_batches
 from autokd.errors import CheckpointError, ConfigError
-from autokd.students import InputFormat
+from autokd.records import StudentSpec
+from autokd.students import InputFormat, create_student
 from autokd.teachers import CachedLogits, Teacher, build_student, load_teacher, train_once
+from autokd.weights import read_weights
 
 pytestmark = pytest.mark.usefixtures("quick_latency")
 DATA = make_data()
 INPUTS = InputFormat(image_size=8, mean=DATA.mean, std=DATA.std)
 WEIGHTS = build_student(LARGE, DATA).state_dict()
+META = partial(torch.empty_like, device="meta")
+LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n"
 
 
 def cached(teacher: Teacher, folder: Path, augmentation: str = "light") -> CachedLogits:
@@ -286,7 +297,7 @@ def test_a_file_that_would_run_code_is_refused_and_does_not(tmp_path, dump):
     dump({"weight": RunsCode(marker)}, path)
     with pytest.raises(
         CheckpointError,
-        match=r"evil\.pt: holds more than weights and would run code when read; save it as safetensors, or as torch\.save",
+        match=r"evil\.pt: holds more than weights \(.*\) and would run code when read; save it as safetensors, or as torch\.save",
     ) as refused:
         load(config_of(path), tmp_path)
     assert not marker.exists()
@@ -298,12 +309,36 @@ def test_a_file_that_would_run_code_is_refused_and_does_not(tmp_path, dump):
     [
         ("none.pt", lambda path: None, "there is no such file"),
         ("none.safetensors", lambda path: None, "there is no such file"),
-        ("noise.pt", lambda path: path.write_bytes(b"\x00" * 100), "teacher.checkpoint"),
-        ("empty.pt", lambda path: path.write_bytes(b""), "can't be read: "),
-        ("noise.safetensors", lambda path: path.write_bytes(b"\x00" * 100), "can't be read: "),
-        ("cut.pt", lambda path: cut_short(path), "can't be read: "),
-        ("folder.pt", lambda path: path.mkdir(), "can't be read: "),
+        (
+            "noise.pt",
+            lambda path: path.write_bytes(b"\x00" * 100),
+            "neither a safetensors file nor",
+        ),
+        ("empty.pt", lambda path: path.write_bytes(b""), "can't be read: it is empty"),
+        ("noise.safetensors", lambda path: path.write_bytes(b"\x00" * 100), "neither a safetens"),
+        ("page.pt", lambda path: path.write_text("<!DOCTYPE html>"), "neither a safetensors file"),
+        ("arrays.pt", lambda path: path.write_bytes(zipped()), "neither a safetensors file"),
+        ("lfs.pt", lambda path: path.write_text(LFS), "`git lfs pull` fetches them"),
+        ("cut.pt", lambda path: cut_short(path), "can't be read: it is cut short or damaged"),
+        ("cut.safetensors", lambda path: cut_short(path), "it is cut short or damaged"),
+        ("cut_old.pt", lambda path: cut_short(path, old=True), "it is cut short or damaged"),
+        ("folder.pt", lambda path: path.mkdir(), "it is a folder; give the file in it"),
+        ("pipe.pt", lambda path: os.mkfifo(path), "it is no regular file"),
         ("list.pt", lambda path: torch.save([1, 2], path), "is not a state dict"),
+        ("numbers.pt", lambda path: torch.save({0: torch.ones(2)}, path), "0 is not the name of a"),
+        ("meta.pt", lambda path: torch.save(as_stored(META), path), "without values (meta)"),
+        ("sparse.pt", lambda path: torch.save(as_stored(Tensor.to_sparse), path), "is sparse or"),
+        ("whole.pt", lambda path: torch.save(nn.Linear(2, 2), path), "(torch.nn.modules.linear"),
+        (
+            "script.pt",
+            lambda path: save_script(path),
+            "is a TorchScript model, which is code; save",
+        ),
+        (
+            "int.pt",
+            lambda path: torch.save(as_stored(Tensor.long), path),
+            "of another type (conv1.",
+        ),
         ("other.pt", lambda path: torch.save({"a": torch.ones(2)}, path), "does not fit resnet"),
     ],
 )
@@ -316,9 +351,107 @@ def test_a_file_of_no_use_is_refused_in_one_line(tmp_path, name, save, problem):
     assert "\n" not in str(refused.value)
 
 
-def cut_short(path: Path) -> None:
-    torch.save(WEIGHTS, path)
+def cut_short(path: Path, *, old: bool = False) -> None:
+    if path.suffix == ".safetensors":
+        save_file(WEIGHTS, path)
+    else:
+        torch.save(WEIGHTS, path, _use_new_zipfile_serialization=not old)
     path.write_bytes(path.read_bytes()[:2000])
+
+
+def as_stored(change) -> dict[str, Tensor]:
+    return {name: change(value) for name, value in WEIGHTS.items()}
+
+
+def zipped() -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, weights=np.ones(2))
+    return buffer.getvalue()
+
+
+def save_script(path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch will drop it one day; such files stay
+        torch.jit.save(torch.jit.script(nn.Linear(2, 2)), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [
+        ("safe.pt", lambda path: save_file(WEIGHTS, path)),
+        ("torch.safetensors", lambda path: torch.save(WEIGHTS, path)),
+        ("old.pt", lambda path: torch.save(WEIGHTS, path, _use_new_zipfile_serialization=False)),
+    ],
+)
+def test_weights_are_read_by_what_they_are_and_not_by_their_name(tmp_path, name, save):
+    save(tmp_path / name)
+    found = read_weights(tmp_path / name)
+    assert all(torch.equal(found[key], value) for key, value in WEIGHTS.items())
+
+
+VIT = {"model": "vit", "arguments": {"heads": 3, "head_dim": 8, "depth": 1, "patch_size": 4}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "cure"),
+    [
+        ({"channels": 3}, r"its images have 3 channels: set data\.channels: 3$"),
+        ({"classes": 11}, r"it knows 11 classes, and the data has 4$"),
+        (
+            {"channels": 3, "classes": 5},
+            r"set data\.channels: 3 and it knows 5 classes, and the data has 4$",
+        ),
+        ({"image_size": 16}, r"another image size: set teacher\.image_size: 16$"),
+    ],
+)
+def test_weights_for_other_images_are_refused_with_what_to_set(tmp_path, changes, cure):
+    shape = {"classes": 4, "channels": 1, "image_size": 8} | changes
+    spec = StudentSpec(image_size=shape.pop("image_size"), **VIT)
+    save_file(create_student(spec, **shape).state_dict(), tmp_path / "vit.safetensors")
+    with pytest.raises(CheckpointError, match=cure):
+        load(TeacherConfig(checkpoint=tmp_path / "vit.safetensors", **VIT), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"mean": [123.7, 116.3, 103.5]}, r"mean\n.*divide it by 255: \[0.485, 0.456, 0.406\]"),
+        ({"std": [58.4]}, r"std\n.*is of pixels in 0\.\.255; divide it by 255: \[0.229\]"),
+        ({"std": [0.2, 0.0]}, r"must be above 0 and at most 1, as pixels are in 0\.\.1"),
+        ({"mean": [-0.1]}, r"must be from 0 to 1, as pixels are in 0\.\.1"),
+        ({"mean": [float("nan")]}, r"must be from 0 to 1, as pixels are in 0\.\.1"),
+    ],
+)
+def test_a_normalisation_that_no_pixels_have_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        TeacherConfig(model="resnet", pretrained=True, **fields)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_usual_logits_are_kept_bit_for_bit_as_half_precision_rounds_them(dtype):
+    logits = (100 * torch.randn(50, 7)).to(dtype)
+    assert torch.equal(to_half(logits), logits.to(torch.float16))
+
+
+def test_logits_that_half_precision_can_not_hold_keep_their_softmax():
+    usual = torch.randn(3, 4)
+    far = torch.tensor([[5.0, 4.0, -1e9, 3.0], [1e8 + 16, 1e8, 0.0, 0.0], [1.0, 0.5, 0.2, 3e38]])
+    kept = to_half(torch.cat([usual, far]))
+    assert kept.isfinite().all()
+    assert torch.equal(kept[:3], usual.to(torch.float16))
+    torch.testing.assert_close(kept[3:].float().softmax(1), far.softmax(1), atol=1e-3, rtol=0)
+
+
+def test_logits_that_are_no_numbers_stay_so():
+    broken = torch.tensor([[float("nan"), 1.0], [float("inf"), 1.0], [-float("inf"), -1e9]])
+    assert not to_half(broken).isfinite().all(dim=1).any()
+
+
+def test_a_teacher_of_which_nothing_can_be_kept_is_named(tmp_path):
+    teacher = make_teacher(DATA)
+    teacher.model.get_classifier().bias.fill_(float("nan"))
+    with pytest.raises(CheckpointError, match=r"the teacher's logits are NaN, .* on 128 of 128"):
+        ask(cached(teacher, tmp_path), tmp_path)
 
 
 def test_weights_of_another_width_are_refused_with_what_to_check(tmp_path):

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from autokd.console.columns import print_table
 from autokd.console.output import VERDICTS, console
-from autokd.quantities import format_cost
+from autokd.quantities import format_cost, share_of
 from autokd.records import TeacherInfo, TrialResult
 
 if TYPE_CHECKING:
@@ -182,8 +182,8 @@ def _add_control(
         "",
         "",
         *(_cost(n, costs[n]) for n in COST_HEADINGS.values()),
-        _percent(accuracy / teacher_accuracy if known else None),
-        _percent(costs["macs"] / teacher_macs),
+        _percent(share_of(accuracy, teacher_accuracy) if known else None),
+        _percent(share_of(costs["macs"], teacher_macs)),
     )
 
 

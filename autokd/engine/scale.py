@@ -64,6 +64,6 @@ class Scale:
             if name in ACCURACIES:
                 shares.append((1 - values) / (1 - 1 / self.classes))
             else:
-                own = getattr(self.teacher.cost, name)
+                own = max(getattr(self.teacher.cost, name), 1e-9)
                 shares.append(np.maximum(0, 1 + np.log10(np.maximum(values, 1e-9) / own) / DECADES))
         return np.stack(shares, axis=1)

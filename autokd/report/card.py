@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from autokd.quantities import format_cost
+from autokd.quantities import format_cost, share_of
 from autokd.records import COSTS, AssistantInfo, Cost, TeacherInfo, TrialResult
 from autokd.report.insight.words import LIMITS
 
@@ -84,7 +84,9 @@ def _lines(result: TrialResult, teacher: TeacherInfo) -> Iterator[str]:
     if "accuracy" in result.val:
         accuracy = result.val["accuracy"]
         early = "so far, " if result.state == "stopped" else ""
-        yield f"val accuracy {early}{accuracy:.2%}, {accuracy / teacher.val_accuracy:.1%} of the teacher's"
+        kept = share_of(accuracy, teacher.val_accuracy)
+        share = "" if kept is None else f", {kept:.1%} of the teacher's"
+        yield f"val accuracy {early}{accuracy:.2%}{share}"
     if result.cost:
         yield costs_in_words(result.cost)
     last = result.candidate.stages[-1]

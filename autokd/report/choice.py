@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from autokd.quantities import format_cost
+from autokd.quantities import format_cost, share_of
 from autokd.records import COSTS, AuditFigures, FrontMember, TeacherInfo, TrialResult
 
 NEAR = 0.01  # of val accuracy that a much cheaper student may be worth
@@ -64,7 +64,9 @@ def choice_sentence(choice: Choice, teacher: TeacherInfo, *, link: str) -> str:
     assert result.cost is not None
     accuracy = f"val {result.val['accuracy']:.1%}"
     accuracy += f", test {verdict.accuracy:.1%}" if verdict else ""
-    costs = f"{format_cost('macs', result.cost.macs)} MACs ({result.cost.macs / teacher.cost.macs:.1%} of the teacher's)"
+    share = share_of(result.cost.macs, teacher.cost.macs)
+    costs = f"{format_cost('macs', result.cost.macs)} MACs"
+    costs += "" if share is None else f" ({share:.1%} of the teacher's)"
     costs += f", {format_cost('size_bytes', result.cost.size_bytes)}"
     if result.cost.latency_ms is not None:
         costs += f", {format_cost('latency_ms', result.cost.latency_ms)}"

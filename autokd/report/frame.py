@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from autokd.pareto import is_on_distinct_front
-from autokd.quantities import format_cost
+from autokd.quantities import format_cost, share_of
 from autokd.records import (
     ACCURACIES,
     COSTS,
@@ -72,8 +72,8 @@ def front_frame(
                 "test_undecided": verdict.audit.undecided if verdict else None,
                 **{n: getattr(member.again if member else None, n, None) for n in REMEASURED},
                 **{name: getattr(result.cost, name) for name in COSTS},
-                "accuracy_share": result.val["accuracy"] / teacher.val_accuracy,
-                "macs_share": result.cost.macs / teacher.cost.macs,
+                "accuracy_share": share_of(result.val["accuracy"], teacher.val_accuracy),
+                "macs_share": share_of(result.cost.macs, teacher.cost.macs),
             }
         )
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -92,8 +92,10 @@ def stored_front(
     front = front.rename(columns={"number": "trial"}).reset_index(drop=True)
     return front.assign(
         rank=range(1, len(front) + 1),
-        accuracy_share=front["val_accuracy"] / float(teacher["val_accuracy"]),
-        macs_share=front["macs"] / float(teacher["macs"]),
+        accuracy_share=front["val_accuracy"].map(
+            partial(share_of, whole=float(teacher["val_accuracy"]))
+        ),
+        macs_share=front["macs"].map(partial(share_of, whole=float(teacher["macs"]))),
     )[list(COLUMNS)]
 
 

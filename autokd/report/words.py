@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
-from autokd.quantities import format_count
+from autokd.quantities import format_count, share_of
 from autokd.records import AUDIT_STATES, FrontMember, Remeasured, TeacherInfo, TrialResult
 
 ASIDES = {"stopped": "stopped early", "rejected": "rejected untrained", "failed": "failed"}
@@ -54,8 +54,13 @@ def summarise(
 
 def _against(result: TrialResult, teacher: TeacherInfo) -> str:
     assert result.cost is not None
-    kept = result.val["accuracy"] / teacher.val_accuracy
-    share = result.cost.macs / teacher.cost.macs
+    kept = share_of(result.val["accuracy"], teacher.val_accuracy)
+    share = share_of(result.cost.macs, teacher.cost.macs)
+    if kept is None or share is None:
+        return (
+            f"has a val accuracy of {result.val['accuracy']:.1%} (the teacher: {teacher.val_accuracy:.1%}) "
+            f"at {format_count(result.cost.macs)} MACs (the teacher: {format_count(teacher.cost.macs)})"
+        )
     return (
         f"keeps {kept:.1%} of the teacher's accuracy at {share:.2g} of its MACs"
         if share >= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from autokd.parameters import ClassNames, Positive, Section
 
@@ -63,6 +63,21 @@ class TeacherConfig(Section):
     def members(self) -> tuple[TeacherConfig, ...]:
         """Itself, unless it is an ensemble."""
         return self.ensemble or (self,)
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _check_pixels(
+        cls, values: tuple[float, ...] | None, info: ValidationInfo
+    ) -> tuple[float, ...] | None:
+        """Of pixels in 0..1. A std of 1 leaves them as they are."""
+        zero_allowed = info.field_name == "mean"
+        if values is None or all(0 <= v <= 1 and (v or zero_allowed) for v in values):
+            return values
+        if all(0 <= v <= 255 for v in values) and max(values) > 1:
+            divided = ", ".join(f"{v / 255:.3g}" for v in values)
+            raise ValueError(f"is of pixels in 0..255; divide it by 255: [{divided}]")
+        allowed = "from 0 to 1" if zero_allowed else "above 0 and at most 1"
+        raise ValueError(f"must be {allowed}, as pixels are in 0..1, got {list(values)}")
 
     @model_validator(mode="after")
     def _check(self) -> TeacherConfig:
