@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from autokd.errors import ConfigError, nearest_name
@@ -17,6 +16,7 @@ from autokd.sections.search import AuditConfig, SearchConfig
 from autokd.sections.students import BudgetConfig, StudentsConfig
 from autokd.sections.teacher import TeacherConfig, TeacherTrainConfig
 from autokd.sections.training import DistillConfig, ScheduleConfig, TrainConfig
+from autokd.yaml_file import parse_yaml, read_text
 
 __all__ = [
     "Config",
@@ -36,7 +36,7 @@ class Config(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "search"
     """What the search is called in MLflow; by default the file's name."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """What all random numbers follow from."""
     data: DataConfig
     """The images."""
@@ -75,16 +75,7 @@ class Config(Section):
 
 def load_config(path: Path) -> Config:
     """Read a search file. Raises ConfigError with one line that names file, key and what is allowed."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not UTF-8 text; give a YAML search file") from None
-    try:
-        record = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
+    record = parse_yaml(read_text(path), source=str(path))
     if not isinstance(record, dict):
         raise ConfigError(f"{path}: must hold keys such as data, teacher and students")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._") or "search"
@@ -116,11 +107,17 @@ def _explain(error: ValidationError) -> str:
     elif problem["type"] == "missing":
         message = "is missing"
     elif problem["type"] == "union_tag_invalid":
-        message = f"must be a value or a list of values, got {problem['input']!r}"
+        message = f"must be a value or a list of values, got {_short(problem['input'])}"
     elif not problem["type"].startswith("value_error"):
-        message = f"{message[0].lower()}{message[1:]}, got {problem['input']!r}"
+        message = f"{message[0].lower()}{message[1:]}, got {_short(problem['input'])}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return f"{path}: {message}{more}" if path else f"{message}{more}"
+
+
+def _short(value: object) -> str:
+    """A value as it stands in a message: with its beginning and its end where it is a page long."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:70]}...{text[-20:]}"
 
 
 def _known_keys(parents: list[Any]) -> list[str]:

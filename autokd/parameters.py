@@ -31,7 +31,9 @@ N = TypeVar("N", int, float)
 class Section(BaseModel):
     """Keys that belong together. The line under a key is its description in the JSON schema."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class Range(Section, Generic[N]):

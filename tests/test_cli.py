@@ -67,6 +67,24 @@ def test_help_loads_nothing_heavy_and_so_answers_at_once(command: str) -> None:
     assert out.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize("command", ["search", "check", "space", "run"])
+def test_a_wrong_file_is_answered_before_anything_heavy_is_imported(
+    command: str, tmp_path: Path
+) -> None:
+    code = (
+        f"import sys; sys.argv = ['autokd', '{command}', 'none.yaml']\n"
+        "from autokd import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit as ended: print(ended.code)\n"
+        "print([m for m in ('torch', 'timm', 'mlflow', 'optuna', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout.split("\n")[:2] == ["2", "[]"]
+    assert done.stderr == "autokd: none.yaml: can't be read: No such file or directory\n"
+
+
 def test_it_says_its_version() -> None:
     assert autokd("--version").out == f"autokd {__version__}\n"
 

@@ -79,7 +79,7 @@ def refusal(**changes) -> str:
         ),
         pytest.param(
             {"data__metadata": {"groups": ["age"], "bands": {"age": [float("nan")]}}},
-            "data.metadata: bands.age must be rising numbers, got [nan]",
+            "data.metadata.bands.age.0: input should be a finite number, got nan (and 1 more)",
             id="a band at no number",
         ),
         pytest.param(
@@ -216,7 +216,27 @@ def test_a_folder_is_no_search_file(tmp_path):
         (b"\tdata: 1", "is not valid YAML: "),
         (b"- digits\n- resnet\n", "must hold keys such as data, teacher and students"),
         (b"", "must hold keys such as data, teacher and students"),
-        (b"\xff\xfe\x00", "is not UTF-8 text; give a YAML search file"),
+        (b"\xff\xfe\x00", "is not UTF-8 text; give a YAML file"),
+        (b"data: \0", "is not valid YAML: unacceptable character #x0000"),
+        (
+            b"data: 1\nseed: 1\ndata: 2",
+            "is not valid YAML: line 3, .*'data' is given twice.*line 1",
+        ),
+        (b"data: {source: a, source: b}", "is not valid YAML: .*'source' is given twice"),
+        (
+            b"seed: " + b"9" * 5000,
+            r"is not valid YAML: line 1, column 7: '99.*99' looks like a num",
+        ),
+        (b"name: 2024-13-45", "is not valid YAML: .*'2024-13-45' looks like a number or a date"),
+        (b"data: " + b"[" * 5000 + b"]" * 5000, "is not valid YAML: .* nested too deeply"),
+        (b"data: &a {source: *a}", r"is not valid YAML: .*an alias \(\*name\) stands inside"),
+        (
+            b"a: &a [x, x]\n"
+            + b"".join(
+                b"%c: &%c [%b]\n" % (c, c, b", ".join([b"*%c" % (c - 1)] * 9)) for c in b"bcdefghi"
+            ),
+            r"is not valid YAML: its aliases \(\*name\) make more than 100,000 values",
+        ),
     ],
 )
 def test_what_is_no_search_file_is_refused_in_one_line(tmp_path, content, problem):
@@ -225,6 +245,42 @@ def test_what_is_no_search_file_is_refused_in_one_line(tmp_path, content, proble
     with pytest.raises(ConfigError, match=rf"^{re.escape(str(path))}: {problem}") as refused:
         load_config(path)
     assert "\n" not in str(refused.value)
+
+
+def test_aliases_and_merged_keys_stay_allowed(tmp_path):
+    """A value that stands twice is the person's; a merged key may be given again, and counts then."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "data: {source: digits}\nteacher: {model: resnet, train: &t {epochs: 3}}\n"
+        "students: {model: resnet}\ntrain: {<<: *t, batch_size: 32}\n"
+    )
+    config = load_config(path)
+    assert (config.teacher.train.epochs, config.train.epochs, config.train.batch_size) == (3, 3, 32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"distill": {"temperature": float("inf")}}, "distill.temperature"),
+        ({"distill": {"temperature": [1, float("nan")]}}, "distill.temperature.1"),
+        (
+            {"train": {"learning_rate": {"low": 1e-3, "high": float("inf")}}},
+            "train.learning_rate.high",
+        ),
+        ({"train": {"weight_decay": "1e400"}}, "train.weight_decay"),
+        ({"audit": {"max_gap_growth": float("inf")}}, "audit.max_gap_growth"),
+    ],
+)
+def test_infinity_is_no_value_of_any_key(changes, path):
+    assert refusal(**changes).startswith(f"{path}: input should be a finite number, got ")
+
+
+def test_a_seed_is_one_that_every_generator_takes():
+    assert "seed: input should be less than 4294967296" in refusal(seed=2**32)
+
+
+def test_a_message_shows_the_beginning_and_the_end_of_a_long_value():
+    assert len(refusal(train={"epochs": ["x" * 10_000]})) < 250
 
 
 def test_a_number_that_yaml_reads_as_text_is_a_number(tmp_path):

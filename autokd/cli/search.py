@@ -90,12 +90,6 @@ def search(
 
     The same command goes on with a search that was interrupted (Ctrl-C, a crash, a power cut). Exit status 130 if it was.
     """
-    from autokd.api.search import search as run
-    from autokd.console.documents import search_document
-    from autokd.console.front import print_result
-    from autokd.console.output import answer, nothing_else_printed
-    from autokd.console.watch import watch
-
     limits = {
         "max_macs": max_macs,
         "max_params": max_params,
@@ -121,6 +115,12 @@ def search(
         "warm_start": warm_start or None,
     }
     config = load(file, {"budget": limits, "search": length, "": {"seed": seed}})
+    from autokd.api.search import search as run  # takes seconds, which a wrong file needs not wait
+    from autokd.console.documents import search_document
+    from autokd.console.front import print_result
+    from autokd.console.output import answer, nothing_else_printed
+    from autokd.console.watch import watch
+
     with nothing_else_printed(as_json), watch(config, quiet=quiet) as observe:
         result = run(
             config,
@@ -146,13 +146,14 @@ def check(
     file: SearchFile, device: Device = None, quiet: Quiet = False, as_json: AsJson = False
 ) -> None:
     """Validate a search file: what share of its space fits the budget, what a trial will cost. Trains nothing."""
+    config = load(file, {})
     from autokd.console.check import print_check
     from autokd.console.documents import check_document
     from autokd.console.output import answer, nothing_else_printed
     from autokd.engine.check import check_search
 
     with nothing_else_printed(as_json):
-        found = check_search(load(file, {}), directory=Path.cwd(), device=device)
+        found = check_search(config, directory=Path.cwd(), device=device)
     answer(
         lambda: check_document(file, found),
         lambda: print_check(file, found),
@@ -171,6 +172,7 @@ def space(
     as_json: AsJson = False,
 ) -> None:
     """What is in a search file's space: models, how many students, their costs, what fits the budget. Trains nothing."""
+    config = load(file, {})
     from autokd.console.documents import outline_document
     from autokd.console.outline import print_outline
     from autokd.console.output import answer, nothing_else_printed
@@ -179,7 +181,7 @@ def space(
     from autokd.report.outline import outline_html
 
     with nothing_else_printed(as_json):
-        found = outline(load(file, {}), directory=Path.cwd(), students=students)
+        found = outline(config, directory=Path.cwd(), students=students)
     answer(
         lambda: outline_document(file, found),
         lambda: print_outline(file, found),
@@ -215,17 +217,19 @@ def run(
 
     Under torchrun, all its processes train it together. Exit status 1 if it fails.
     """
-    from autokd.console.candidate import print_rerun
+    from autokd.tracking.find import find_candidate
+    from autokd.tracking.store import open_store
+    from autokd.yaml_file import SUFFIXES, read_text
+
+    if Path(candidate).is_file() or Path(candidate).suffix in SUFFIXES:
+        text, source = read_text(Path(candidate)), candidate
+    else:
+        text, source = find_candidate(open_store(tracking_uri, Path.cwd(), create=False), candidate)
+    from autokd.console.candidate import print_rerun  # these take seconds
     from autokd.console.documents import rerun_document
     from autokd.console.output import answer, nothing_else_printed
     from autokd.engine.rerun import rerun
-    from autokd.tracking.find import find_candidate
-    from autokd.tracking.store import open_store
 
-    if Path(candidate).is_file():
-        text, source = Path(candidate).read_text(encoding="utf-8"), candidate
-    else:
-        text, source = find_candidate(open_store(tracking_uri, Path.cwd(), create=False), candidate)
     with nothing_else_printed(as_json):
         done = rerun(text, source=source, directory=Path.cwd(), device=device, output=output)
     if done.first:

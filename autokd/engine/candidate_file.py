@@ -12,6 +12,7 @@ import yaml
 from autokd.config import Config, parse_config
 from autokd.errors import ConfigError, DataError
 from autokd.records import Candidate, SearchInfo, TrialResult
+from autokd.yaml_file import parse_yaml
 
 NAME = "candidate.yaml"
 # The one in C, where PyYAML was built with it: a search writes such a file at every pause.
@@ -62,8 +63,8 @@ def write_candidate_file(result: TrialResult, info: SearchInfo) -> None:
 
 def parse_candidate_file(text: str, *, source: str) -> CandidateFile:
     """Raises ConfigError that names the source where the text is no candidate file."""
+    record = parse_yaml(text, source=source)
     try:
-        record: Any = yaml.safe_load(text)
         return CandidateFile(
             candidate=Candidate.from_dict(record["candidate"]),
             config=parse_config(record["search"], source=source),
@@ -73,6 +74,6 @@ def parse_candidate_file(text: str, *, source: str) -> CandidateFile:
             data_hash=record["data_hash"],
             val_accuracy=record["val_accuracy"],
         )
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         problem = " ".join(str(error).split())
         raise ConfigError(f"{source}: is no candidate file of autokd ({problem})") from None
