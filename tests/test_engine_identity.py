@@ -12,9 +12,10 @@ from test_engine_ledger import random_proposal, result
 from autokd.config import override_config
 from autokd.data import load_data
 from autokd.engine.database import BegunStudy, begun_studies
-from autokd.engine.identity import identify, refuse_changed
+from autokd.engine.identity import claim_of, identify, refuse_changed
 from autokd.engine.ledger import Ledger
-from autokd.errors import ConfigError
+from autokd.engine.place import CACHE, only_driver
+from autokd.errors import ConfigError, StorageError
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +139,18 @@ def test_an_edited_search_file_is_refused_until_it_is_to_be_a_new_search(
     assert search(store_directory, edited).study == second.study, "known now: no need to say new"
     on = search(store_directory, override_config(TINY, {"search": {"trials": 2}}))
     assert on.study == first.study
+
+
+def test_a_second_driver_is_refused_before_it_loads_anything(tmp_path):
+    """Its images are not there, and nothing asks for them."""
+    begun = override_config(TINY, {"data": {"source": "folder", "root": str(tmp_path / "none")}})
+    longer = override_config(begun, {"search": {"trials": 40, "workers": 2}})
+    with (
+        only_driver(tmp_path / CACHE, claim_of(begun)),
+        pytest.raises(StorageError, match="search tiny is already running here; wait for it"),
+    ):
+        search(tmp_path, longer)
+
+
+def test_another_search_file_is_another_claim():
+    assert claim_of(override_config(TINY, {"": {"seed": 1}})) != claim_of(TINY)

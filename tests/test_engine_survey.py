@@ -205,3 +205,7 @@ def test_the_time_left_follows_from_the_pace_of_this_run_and_from_the_limit():
     assert progress_of(*results, begun_before=1).seconds_left == pytest.approx(60)
     assert progress_of(*results, time_limit=40.0).seconds_left == pytest.approx(10)
     assert progress_of(*results, begun_before=4).seconds_left is None
+
+
+def test_no_time_is_promised_when_all_trials_have_begun_and_some_may_go_on():
+    assert progress_of(*(result_of(i) for i in range(10))).seconds_left is None

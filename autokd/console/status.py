@@ -28,7 +28,7 @@ def print_status(status: Status) -> None:
         share = rejected / (status.begun + rejected)
         out.print(f"{share:.0%} of the proposals were rejected untrained, as over the budget")
     if status.ended is None and status.seconds_left is not None:
-        out.print(f"about {format_seconds(status.seconds_left)} left")
+        out.print(f"about {format_seconds(status.seconds_left)} of trials left")
     if status.running and status.ended is None:
         table = Table("trial", "student", "stages", "epochs", "val so far", title="Running")
         for each in status.running:

@@ -102,5 +102,12 @@ def _note(progress: Progress) -> str:
         return "no front yet"
     best = progress.front[0].val["accuracy"]
     note = f"front {len(progress.front)}, best {best:.1%}, hypervolume {progress.hypervolume:.3f}"
+    return note + (f", {left}" if (left := _left(progress)) else "")
+
+
+def _left(progress: Progress) -> str:
+    """What is left of the trials; what follows them is told when they are done."""
+    if progress.trained >= progress.target:
+        return "finishing the last trials"
     left = progress.seconds_left
-    return note + (f", {format_seconds(left)} left" if left is not None else "")
+    return f"about {format_seconds(left)} of trials left" if left is not None else ""

@@ -11,7 +11,7 @@ import pandas as pd
 from autokd.engine.conclusion import TEST, TEST_OF_REPEATS, conclude, tell
 from autokd.engine.executors import at_hand
 from autokd.engine.ledger import Ledger
-from autokd.engine.progress import find_front
+from autokd.engine.progress import find_front, front_and_controls
 from autokd.engine.scale import Scale
 from autokd.errors import AutoKDError
 from autokd.on_test import accuracy_on_test, evaluate_on_test
@@ -36,6 +36,21 @@ class SearchResult:
     results: tuple[TrialResult, ...]
     info: SearchInfo
     pending: int  # trials that MLflow does not have, because it was away
+
+
+def describe_rest(ledger: Ledger, objectives: Sequence[str], *, models: bool) -> str:
+    """Return what is done after the last trial, as a list in words: it takes a while, and no trial tells of it."""
+    front = find_front(ledger.results, objectives)
+    shown = front_and_controls(ledger.results, objectives)
+    untimed = sum(each.cost is not None and each.cost.latency_ms is None for each in shown)
+    untested = sum(str(each.number) not in ledger.notes.get(TEST, {}) for each in front)
+    parts = [
+        f"latency of students ({untimed})" if untimed else "",
+        f"test of the front ({untested})" if untested else "",
+        f"models for MLflow ({len(front)})" if models and front else "",
+        "the report",
+    ]
+    return ", ".join(filter(None, parts))
 
 
 def finish(

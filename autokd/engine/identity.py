@@ -9,6 +9,7 @@ from autokd.config import Config
 from autokd.data import ImageData
 from autokd.engine.database import BegunStudy
 from autokd.errors import ConfigError
+from autokd.records import content_hash
 
 # What may differ when a search goes on.
 UNIMPORTANT = {
@@ -31,6 +32,7 @@ UNIMPORTANT = {
     "teacher": ("checkpoint", "classes"),  # and so has the teacher
     "audit": ("accept_teacher_bias", "thumbnails", "robustness_images"),
 }
+CLAIM_DIGITS = 6
 RULES = 3  # of proposals, promotions and training; another number when they, or a default, change
 IN_WORDS = {  # beside what stands in the file
     "images": "the images are not the same",
@@ -41,6 +43,14 @@ IN_WORDS = {  # beside what stands in the file
 FREE = {"seed"}  # to search with another one is no mistake
 
 Identity = Mapping[str, Any]  # what JSON holds
+
+
+def claim_of(config: Config) -> str:
+    """Return what the driver of a search file claims before anything is loaded; how long it searches does not matter."""
+    record = config.model_dump(mode="json", exclude_defaults=True)
+    for key in UNIMPORTANT["search"]:
+        record.get("search", {}).pop(key, None)
+    return f"{config.name}.{content_hash(record)[:CLAIM_DIGITS]}"
 
 
 def identify(config: Config, data: ImageData) -> dict[str, Any]:

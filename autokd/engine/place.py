@@ -43,13 +43,16 @@ def refuse_output(folder: Path) -> None:
 
 
 @contextmanager
-def only_driver(cache: Path, study: str) -> Iterator[None]:
-    """Two drivers of one search would both write its ledger."""
-    lock = FileLock(cache / f"{study}.lock")
+def only_driver(cache: Path, claim: str, *, search: str | None = None) -> Iterator[None]:
+    """Hold a claim, such as a study's name: two drivers of one search would both write its ledger.
+
+    `search`: what it is called where the claim is not its name. Raises StorageError where another driver holds it.
+    """
+    lock = FileLock(cache / f"{claim}.lock")
     try:
         with lock.acquire(timeout=0):
             yield
     except Timeout:
         raise StorageError(
-            f"search {study} is already running here; wait for it or stop it"
+            f"search {search or claim} is already running here; wait for it or stop it"
         ) from None

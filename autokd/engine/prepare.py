@@ -15,7 +15,7 @@ from autokd.config import Config
 from autokd.data import load_data
 from autokd.engine.database import STUDY_DIGITS, begun_studies, ledger_url
 from autokd.engine.identity import identify, refuse_changed
-from autokd.engine.place import CACHE, TEACHER_AUDIT, make_writable
+from autokd.engine.place import CACHE, TEACHER_AUDIT
 from autokd.engine.portfolio import earlier_fronts
 from autokd.engine.survey import Survey, survey_file, try_pretrained
 from autokd.errors import AuditError, ConfigError
@@ -60,7 +60,6 @@ def prepare(
 ) -> Prepared:
     """In such an order that little time is lost where something is wrong; raises an AutoKDError that says what."""
     cache = directory / CACHE
-    make_writable(cache)
     evict(cache, config.search.cache_limit)
     choose_device(device)
     shared = Shared(config.search.shared, cache)

@@ -55,11 +55,15 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the pace so far; None until a trial of this run has got somewhere."""
-        done = self.trained - self.begun_before
-        if done <= 0:
+        """Until all trials have begun, at the pace so far.
+
+        None until a trial of this run has got somewhere, and when all have begun: how many of those that paused go
+        on is not known before.
+        """
+        done, waiting = self.trained - self.begun_before, self.target - self.trained
+        if done <= 0 or waiting <= 0:
             return None
-        left = self.seconds / done * max(0, self.target - self.trained)
+        left = self.seconds / done * waiting
         return (
             left if self.time_limit is None else min(left, max(0.0, self.time_limit - self.seconds))
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -15,10 +16,11 @@ from autokd.engine.candidate_file import write_candidate_file
 from autokd.engine.controls import control_proposals
 from autokd.engine.driver import Driver
 from autokd.engine.executors import Executor, InProcess, ProcessPool
-from autokd.engine.finish import SearchResult, finish
+from autokd.engine.finish import SearchResult, describe_rest, finish
+from autokd.engine.identity import claim_of
 from autokd.engine.insight import describe_space
 from autokd.engine.ledger import Ledger
-from autokd.engine.place import TEACHER_AUDIT, only_driver
+from autokd.engine.place import CACHE, TEACHER_AUDIT, make_writable, only_driver
 from autokd.engine.portfolio import carry_over
 from autokd.engine.prepare import Prepared, prepare
 from autokd.engine.progress import Progress, front_and_controls
@@ -36,6 +38,8 @@ from autokd.records import Candidate, TrialResult
 from autokd.space import Suggest
 from autokd.tracking.behind import Behind
 from autokd.tracking.write import Tracker
+
+log = logging.getLogger(__name__)
 
 Observe = Callable[[Progress], None]
 
@@ -58,15 +62,19 @@ def run_search(
     an AutoKDError. So is a search of this name that has not ended and is not this one any more, unless it is to be a
     `new` one.
     """
-    ready = prepare(
-        config,
-        directory=directory,
-        tracking_uri=tracking_uri,
-        ledger=ledger,
-        device=device,
-        new=new,
-    )
+    cache = directory / CACHE
+    make_writable(cache)
     with ExitStack() as stack:
+        # before minutes of loading and training a teacher; the study's own name is known after them
+        stack.enter_context(only_driver(cache, claim_of(config), search=config.name))
+        ready = prepare(
+            config,
+            directory=directory,
+            tracking_uri=tracking_uri,
+            ledger=ledger,
+            device=device,
+            new=new,
+        )
         stack.enter_context(only_driver(ready.task.cache, ready.info.study))
         book = stack.enter_context(closing(Ledger(ready.ledger, ready.info.study)))
         scale = _recall_scale(book, ready)
@@ -107,6 +115,8 @@ def run_search(
         board.write(driver.progress(), ended=reason)
         book.note("spent", driver.watch.seconds)
         if not interrupted:
+            rest = describe_rest(book, info.objectives, models=config.search.log_models)
+            log.info("trials are done; left to do: %s", rest)
             info = time_teacher(info, config.teacher, ready.task)
             book.note(INFO, info.to_dict())
             if "students.prune" in ready.space.distributions:
