@@ -113,7 +113,7 @@ def _audit(
         about={
             "title": title,
             "split": split_name,
-            "join": data.join,
+            "join": data.join and data.join.to_dict(),
             "notes": [note] if note else [],
             "thumbnails": Thumbnails(split.images, ids) if task.thumbnails else None,
             "hashes": {

@@ -222,7 +222,7 @@ BAD_INPUT = {
     "metadata of other images": (metadata_of_other_images, r"meta.csv: no row of column 'index'"),
     "metadata without the key": (
         metadata_without_the_key,
-        r"meta.csv: has no column 'index'; it has file",
+        r"meta.csv: has no column 'index' .*it has file",
     ),
     "image size that a model can't take": (
         changed(students__image_size=[8, 2]),

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ from autokd.config import DataConfig
 from autokd.data import load_data
 from autokd.data.torchvision_sets import IDX_FILES, QMNIST_FILES
 from autokd.errors import ConfigError, DataError
+from autokd.records import content_hash
 
 torch.set_num_threads(1)
 
@@ -85,7 +87,7 @@ def test_qmnist_brings_writers_who_are_never_in_two_splits(tmp_path, no_network)
     for split in splits:
         rows = split.rows.numpy()
         assert split.labels.tolist() == labels[rows, 0].tolist()
-        assert split.metadata["hsf"].tolist() == labels[rows, 1].tolist()
+        assert split.metadata["hsf"].tolist() == labels[rows, 1].astype(str).tolist()
     assert (data.flip, data.info.channels, data.info.image_size) == (False, 1, 28)
 
 
@@ -187,7 +189,22 @@ def test_npz_texts_as_labels_and_other_arrays_as_metadata(tmp_path):
     assert data.info.class_names == ("cat", "dog")
     writers = [set(split.metadata["writer"]) for split in (data.train, data.val, data.test)]
     assert sum(map(len, writers)) == len(set.union(*writers)) == 10
-    assert data.train.metadata["writer"].tolist() == [row // 4 for row in data.train.rows.tolist()]
+    rows = data.train.rows.tolist()
+    assert data.train.metadata["writer"].tolist() == [str(row // 4) for row in rows]
+
+
+def test_the_hash_of_people_is_that_of_their_texts_and_holds_what_is_missing(tmp_path):
+    path = write_npz(tmp_path / "set.npz", labels=np.array([1, 0] * 20))
+    table = tmp_path / "people.parquet"
+    hashes = set()
+    for sites in ([1, 2] * 20, [1.0, 2.0] * 20, ["1", "2"] * 20, [1, None] * 20):
+        pd.DataFrame({"index": range(40), "site": sites}).to_parquet(table)
+        data = load(tmp_path, source="npz", root=path, metadata={"path": table, "groups": ["site"]})
+        hashes.add(data.people_hash())
+    assert len(hashes) == 2
+    by_row = ["1" if row % 2 == 0 else "2" for row in range(40)]
+    splits = (data.train, data.val, data.test)
+    assert content_hash([[[by_row[r]] for r in s.rows.tolist()] for s in splits]) in hashes
 
 
 def test_npz_splits_and_colour_are_used_as_they_are(tmp_path):

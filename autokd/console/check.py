@@ -31,6 +31,8 @@ def print_check(file: Path, check: Check) -> None:
             else ""
         )
     )
+    if check.join:
+        out.print(f"Metadata: {check.join}.", markup=False)
     out.print(
         f"{check.parameters} parameters are searched. {found.feasible_share:.0%} of {len(found.sampled)} sampled "
         "students fit the budget."

@@ -54,6 +54,7 @@ def check_document(file: Path, check: Check) -> dict[str, Any]:
     return {
         "file": file,
         "data": data | {"classes": len(data.pop("class_names"))},
+        "metadata": check.join,
         "parameter_count": check.parameters,
         **survey_document(check.survey),
         "device": check.device,

@@ -59,7 +59,9 @@ def read_arrived(
     else:
         what = "is neither a folder of images nor an .npz file with an array images"
         raise DataError(f"{path}: {what if path.exists() else 'is not there'}")
-    columns, _ = read_metadata(metadata, stored)
+    columns, join = read_metadata(metadata, stored)
+    if join and metadata:
+        notes = (*notes, f"{metadata.path}: {join.describe()}.")
     split = Split(
         images=_images(stored, image_size, channels),
         labels=torch.from_numpy(stored.labels),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from autokd.data.images import (
     fit_rows,
     hash_pixels,
 )
+from autokd.data.join import Join
 from autokd.data.metadata import number_clusters, number_groups, read_metadata
 from autokd.data.sources import read_source
 from autokd.data.split import Split
@@ -56,7 +57,7 @@ class ImageData:
     mean: tuple[float, ...]  # of train's pixels, per channel, on 0..1
     std: tuple[float, ...]
     flip: bool  # whether a mirrored image keeps its label
-    join: Mapping[str, int] | None  # rows of images and metadata table that met; None: no table
+    join: Join | None  # images and rows of the metadata table that met; None: no table
     seed: int  # of the splits and of the views
     view_count: int  # augmented versions of each training image
     groups: tuple[str, ...] = ()  # columns of the splits' metadata that audits compare
@@ -73,9 +74,7 @@ class ImageData:
         """Of the columns that audits and splits go by; the images' own hash knows nothing of them."""
         columns = [*self.groups, *([self.cluster] if self.cluster else [])]
         tables = [split.metadata for split in (self.train, self.val, self.test)]
-        return content_hash(
-            [None if t is None else t[columns].astype(str).to_numpy().tolist() for t in tables]
-        )
+        return content_hash([None if t is None else t[columns].to_numpy().tolist() for t in tables])
 
     def drawing(self) -> list[object]:
         """What decides which pixels are seen in training, but for the augmentation."""

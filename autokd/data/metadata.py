@@ -1,8 +1,7 @@
-"""What is known about each image: a table read from CSV and joined, or columns that the set brings."""
+"""What is known about each image: a table joined to the images, or columns that the set brings."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,50 +10,53 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from autokd.config import MetadataConfig
+from autokd.data.join import Join, join_rows
 from autokd.data.stored_set import StoredSet
-from autokd.errors import ConfigError, DataError, nearest_name
-from autokd.fairness.groups import MANY_NUMBERS, band
-
-log = logging.getLogger(__name__)
+from autokd.errors import ConfigError, DataError
+from autokd.fairness.group_columns import take_groups
+from autokd.fairness.table_file import Table, Texts, read_tables, taken
 
 
 def read_metadata(
     config: MetadataConfig | None, stored: StoredSet
-) -> tuple[pd.DataFrame | None, dict[str, int] | None]:
-    """One row an image in the set's order, and how many found each other where a table was joined.
+) -> tuple[pd.DataFrame | None, Join | None]:
+    """Groups and cluster, one row an image in the set's order, and who found whom where a table was joined.
 
-    Columns are those that the source brings and those of the CSV at `config.path`; an image without
-    a row has NaN in the latter. Group columns of numbers hold their bands' names instead where
-    `config.bands` cuts them. Raises DataError when nothing joins or a named column is not there.
+    All is text, as `autokd audit` reads it; None where nothing is known. Group columns that `config.bands` cuts hold
+    their bands' names. Columns are those that the source brings and those of the table at `config.path`. Raises
+    DataError when nothing joins or a named column is not there.
     """
-    columns, join = stored.columns, None
+    rows, join = np.arange(len(stored.labels)), None
+    own = None if stored.columns is None else Table(stored.name, stored.columns, ())
     if config is None:
-        return columns, None
+        return (None if own is None else pd.DataFrame(index=range(len(rows)))), None
     if config.path is not None:
-        joined, join = _join(config.path, config.key, stored)
-        if columns is not None and (double := set(columns) & set(joined)):
-            raise DataError(
-                f"{config.path}: column '{min(map(str, double))}' is also in the set itself"
-            )
-        columns = joined if columns is None else pd.concat([columns, joined], axis=1)
-    if columns is None:
+        people = read_tables([config.path])
+        join = _join(people, config.key, stored)
+        if own and (double := set(own.columns) & set(people.columns)):
+            raise DataError(f"{people.name}: column '{min(double)}' is also in the set itself")
+    elif own is None:
         raise ConfigError(
             f"data.metadata.path is missing: the set '{stored.name}' brings no columns of its own"
         )
-    for name in [*config.groups, *([config.cluster] if config.cluster else [])]:
-        _find_column(name, columns, config.path or stored.name)
-    if join and join["matched"] < max(join["images"], join["metadata"]):
-        log.warning(
-            "%s: %d of %d images have a row; %d have none, and %d rows name no image",
-            config.path,
-            *(join[name] for name in ("matched", "images", "without_metadata", "metadata_unused")),
-        )
-    return _with_bands(config, columns), join
+    else:
+        people = own
+    columns: dict[str, Texts] = {}
+    for name in (*config.groups, *((config.cluster,) if config.cluster else ())):
+        brought = own is not None and name in own.columns
+        table = own if own is not None and brought else people
+        at = join.rows if join and not brought else rows
+        if name in config.groups:
+            columns |= take_groups(table, at, [name], config.bands)
+        else:
+            table.require(name, "data.metadata.cluster")
+            columns[name] = taken(table.text(name), at)
+    return pd.DataFrame(columns, dtype=object, index=range(len(rows))), join
 
 
 def table_columns(path: Path) -> list[str]:
     """Names of a table's columns."""
-    return [str(column) for column in _read_csv(path)]
+    return read_tables([path]).columns
 
 
 def number_clusters(columns: pd.DataFrame, name: str) -> NDArray[np.int64]:
@@ -72,91 +74,18 @@ def number_groups(columns: pd.DataFrame, names: Sequence[str]) -> NDArray[np.int
     return numbers.reshape(-1).astype(np.int64)
 
 
-def _with_bands(config: MetadataConfig, columns: pd.DataFrame) -> pd.DataFrame:
-    banded = {}
-    for name in config.groups:
-        column = columns[name]
-        numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-        if name not in config.bands and numeric and column.nunique() > MANY_NUMBERS:
-            raise ConfigError(
-                f"data.metadata.groups: column '{name}' has {column.nunique()} different numbers; "
-                f"cut it into bands with data.metadata.bands, as in {name}: [18, 40, 65]"
-            )
-        if name in config.bands and not numeric:
-            raise ConfigError(
-                f"data.metadata.bands.{name}: the column holds {column.dropna().iloc[:1].tolist()} and no "
-                "numbers; leave it out of bands, or correct the table"
-            )
-        if name in config.bands:
-            named = band(column, config.bands[name])
-            banded[name] = pd.Series(named, index=columns.index, dtype=object)
-    return columns.assign(**banded)
-
-
-def _join(path: Path, key: str, stored: StoredSet) -> tuple[pd.DataFrame, dict[str, int]]:
-    table = _read_csv(path)
-    _find_column(key, table, path)
-    if table[key].isna().any():
-        raise DataError(f"{path}: column '{key}' is empty in {int(table[key].isna().sum())} rows")
-    if (double := table[key].duplicated()).any():
-        raise DataError(f"{path}: '{key}' names an image twice: {table[key][double].iloc[0]}")
-    count = len(stored.labels)
-    if pd.api.types.is_integer_dtype(table[key]):
-        names = pd.Index(range(count))
-    elif stored.files is not None:
-        names = _file_names(stored.files, table[key], path)
-    else:
-        raise DataError(
-            f"{path}: column '{key}' must hold whole numbers, the images' row numbers 0..{count - 1}"
-            f" in '{stored.name}'; only sets that are files can be joined by file name"
-        )
-    joined = table.set_index(key, drop=False).reindex(names).reset_index(drop=True)
-    found = int(names.isin(table[key]).sum())
-    if not found:
-        raise DataError(
-            f"{path}: no row of column '{key}' names an image of '{stored.name}'; it has "
-            f"'{table[key].iloc[0]}' where '{names[0]}' is due"
-        )
-    return joined, {
-        "images": count,
-        "metadata": len(table),
-        "matched": found,
-        "without_metadata": count - found,
-        "metadata_unused": len(table) - found,
-    }
-
-
-def _file_names(files: tuple[str, ...], keys: pd.Series[str], path: Path) -> pd.Index:
-    """The files' names as the table spells them: relative to the root, or the last part alone."""
-    names = pd.Index([Path(name).as_posix() for name in files])
-    if names.isin(keys).any():
-        return names
-    last = pd.Index([Path(name).name for name in files])
-    if last.isin(keys).any() and not last.is_unique:
-        double = last[last.duplicated()][0]
-        raise DataError(
-            f"{path}: '{double}' is the name of more than one image; "
-            f"give names relative to the root, as in {names[0]}"
-        )
-    return last if last.isin(keys).any() else names
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path)
-    except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror or error}") from None
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{path}: is not a CSV table: {' '.join(str(error).split())}") from None
-    if not len(table):
-        raise DataError(f"{path}: has no rows")
-    return table
-
-
-def _find_column(name: str, table: pd.DataFrame, where: Path | str) -> None:
-    if name not in table:
-        known = [str(column) for column in table]
-        raise DataError(
-            f"{where}: has no column '{name}'; it has {', '.join(known)}. "
-            f"Correct data.metadata.{nearest_name(name, known)}"
-        )
+def _join(people: Table, key: str, stored: StoredSet) -> Join:
+    people.require(key, "data.metadata.key")
+    keys = people.text(key)
+    if empty := int((keys == None).sum()):  # noqa: E711 - of an array
+        raise DataError(f"{people.name}: column '{key}' is empty in {empty} rows")
+    if (double := pd.Series(keys).duplicated()).any():
+        raise DataError(f"{people.name}: '{key}' names an image twice: {keys[double][0]}")
+    return join_rows(
+        keys.tolist(),
+        key=key,
+        files=stored.files,
+        count=len(stored.labels),
+        where=people.name,
+        name=stored.name,
+    )

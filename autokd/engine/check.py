@@ -32,6 +32,7 @@ class Check:
 
     config: Config
     data: DataInfo
+    join: str | None  # how images and rows of data.metadata.path met; None: no table
     parameters: int  # that are searched
     survey: Survey
     typical: Sampled  # the student of median MACs within budget
@@ -73,6 +74,7 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
     return Check(
         config=config,
         data=data.info,
+        join=data.join.describe() if data.join else None,
         parameters=len(space.distributions),
         survey=found,
         typical=typical,

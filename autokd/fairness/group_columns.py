@@ -18,8 +18,11 @@ def take_groups(
     rows: NDArray[np.int64],
     names: Sequence[str],
     bands: Mapping[str, Sequence[float]],
+    *,
+    is_chosen: bool = True,
 ) -> dict[str, Texts]:
-    """Column -> the values of these rows of the table, None where nothing is known."""
+    """Column -> the values of these rows of the table, None where nothing is known. Columns that nobody chose may not be
+    names of rows."""
     columns = {}
     for name in dict.fromkeys(names):
         people.require(name, "a group")
@@ -27,7 +30,9 @@ def take_groups(
         if name in bands:
             texts = _banded(texts, bands[name], f"{people.name}: column '{name}'")
         else:
-            _refuse_many(texts, name, people.name)
+            _refuse_numbers(texts, name, people.name)
+            if not is_chosen:
+                _refuse_names(texts, name, people.name)
         columns[name] = texts
     return columns
 
@@ -50,18 +55,28 @@ def _number(text: str | None) -> float | None:
     return number
 
 
-def _refuse_many(texts: Texts, name: str, where: str) -> None:
-    """Ages and file names are no groups."""
-    values = pd.unique(texts[texts != None])  # noqa: E711 - of an array
+def _refuse_numbers(texts: Texts, name: str, where: str) -> None:
+    """Ages are no groups."""
+    values = _different(texts)
     if len(values) <= MANY_NUMBERS:
         return
     if pd.to_numeric(pd.Series(values), errors="coerce").notna().all():
         raise DataError(
-            f"{where}: column '{name}' has {len(values)} different numbers; cut it into bands, as in "
-            f"--bands {name}=18,40,65, or name the groups with --groups"
+            f"{where}: column '{name}' has {len(values)} different numbers; cut it into bands (--bands "
+            f"{name}=18,40,65, or data.metadata.bands: {{{name}: [18, 40, 65]}}), or name other groups"
         )
-    if len(values) > len(texts) / 2:
+
+
+def _refuse_names(texts: Texts, name: str, where: str) -> None:
+    """File names are no groups."""
+    values = _different(texts)
+    if len(values) > max(MANY_NUMBERS, len(texts) / 2):
         raise DataError(
             f"{where}: column '{name}' has {len(values)} values in {len(texts)} rows and makes no "
             "groups; name those that do with --groups, or this one as --cluster"
         )
+
+
+def _different(texts: Texts) -> NDArray[np.object_]:
+    values: NDArray[np.object_] = pd.unique(texts[texts != None])  # noqa: E711 - of an array
+    return values

@@ -64,7 +64,7 @@ def read_predictions(
     student = read_model(_as_paths(predictions), key)
     other = None if teacher is None else match(read_model(_as_paths(teacher), key), student)
     own_rows = np.arange(len(student.ids))
-    people, rows = student.table, own_rows
+    people, rows, chosen = student.table, own_rows, groups is not None
     tables = [(model.table, own_rows) for model in (student, other) if model]
     if metadata is not None:
         people = read_tables([metadata])
@@ -86,7 +86,8 @@ def read_predictions(
         teacher=outcome(other, number) if other else None,
         student_seeds=seeds_of(student, number),
         teacher_seeds=seeds_of(other, number) if other else None,
-        groups=take_groups(people, rows, [*(groups or ()), *bands], bands) or None,
+        groups=take_groups(people, rows, [*(groups or ()), *bands], bands, is_chosen=chosen)
+        or None,
         cluster=_clusters(taken(people.text(cluster), rows), student.ids) if cluster else None,
         join=_count(student, other, people if metadata is not None else None, rows),
         hashes=_hashes(student.table, other.table if other else None, people),

@@ -40,7 +40,7 @@ def monitor(
     Args:
         candidate: a folder of `export`, a registered version (models:/NAME/VERSION or models:/NAME@ALIAS), or what `export` takes.
         data: one folder a class, a folder of images without labels, or an .npz of images and perhaps labels.
-        metadata: a CSV table about the new images; `key`, `groups`, `cluster` and `bands` are as in a search file's
+        metadata: a table about the new images, CSV or Parquet; `key`, `groups`, `cluster` and `bands` are as in a search file's
             `data.metadata`, and are the search's own where they are not given.
         labels_needed: refuse images without labels.
 

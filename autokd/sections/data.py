@@ -16,9 +16,9 @@ class MetadataConfig(Section):
     """A table about the images, one row an image: who is on them, which camera made them."""
 
     path: Path | None = None
-    """A CSV file; without it, columns that the set brings itself."""
+    """A CSV or Parquet file; without it, columns that the set brings itself."""
     key: str = "index"
-    """The column that names an image: its file name, or its number from 0."""
+    """The column that names an image: its path or a part of it (`cat/7.png`, `7.png`, `7`), or its row number from 0."""
     groups: tuple[str, ...] = ()
     """Columns that audits compare."""
     cluster: str | None = None
