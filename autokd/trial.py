@@ -39,7 +39,7 @@ from autokd.records import (
 )
 from autokd.shipped import count_trained, describe_counts, ship, take_counts
 from autokd.stopwatch import Stopwatch
-from autokd.students import prune_student
+from autokd.students import HEAD_STD, prune_student
 from autokd.task import Task
 from autokd.teachers import create, train_once, views_of
 from autokd.weights import hash_file, load_weights
@@ -310,7 +310,8 @@ def _find_or_train_assistant(stage: Stage, teachers: dict[str, Teacher], task: T
     """Named by what makes it, not by its trial: the next trial that needs the same assistant finds it."""
     sources = [teachers[name].hash for name in stage.teachers]
     inputs = task.inputs(stage.student)
-    key = content_hash([stage.identity(), sources, asdict(inputs), task.data.drawing()])
+    head = [HEAD_STD] if stage.student.start else []  # once it was timm's
+    key = content_hash([stage.identity(), sources, asdict(inputs), task.data.drawing(), *head])
     return train_once(
         stage,
         _logits(stage, teachers, task),

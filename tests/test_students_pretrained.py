@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tiny_task import candidate, make_data, make_task
 
 from autokd.config import parse_config
 from autokd.engine.check import check_search
+from autokd.engine.database import BegunStudy
+from autokd.engine.identity import identify, refuse_changed
 from autokd.errors import CheckpointError, ConfigError
 from autokd.records import Candidate, StudentSpec
 from autokd.space import Space, centre
@@ -48,6 +50,42 @@ def test_weights_of_a_file_are_there_with_a_new_classifier_and_fewer_channels(fi
     assert other["fc.weight"].shape[0] == 4
     fresh = create_student(spec, classes=4, channels=1).state_dict()
     assert not torch.equal(fresh[inner], published[inner])
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        (MODEL, ["fc"]),
+        ("test_vit", ["head"]),
+        ("deit_tiny_distilled_patch16_224", ["head", "head_dist"]),
+        ("test_convnext", ["head.fc"]),
+        ("levit_128s", ["head.linear", "head_dist.linear"]),
+    ],
+)
+def test_a_new_classifier_above_pretrained_weights_starts_small(model, names, tmp_path):
+    file = tmp_path / "model.safetensors"
+    save_file(timm.create_model(model, pretrained=False).state_dict(), file)
+    spec = StudentSpec(model=model, image_size=224, start=str(file))
+    fresh = create_student(spec, classes=200, channels=3, start=True)
+    for name in names:
+        layer = fresh.get_submodule(name)
+        assert float(layer.weight.detach().std()) == pytest.approx(0.01, rel=0.1)
+        assert not layer.bias.any()
+    known = create_student(spec, classes=1000, channels=3, start=True).get_submodule(names[0])
+    published = load_file(file)[f"{names[0]}.weight"]
+    assert torch.equal(known.weight, published)
+
+
+def test_a_search_with_other_new_classifiers_is_another_search(file):
+    students = {"model": MODEL, "pretrained": True}
+    data = make_data()
+    now = identify(parse_config(SEARCH | {"students": students}, source="mine.yaml"), data)
+    before = {key: value for key, value in now.items() if key != "heads"}
+    begun = BegunStudy(name="mine-1a", identity=before, has_ended=False)
+    with pytest.raises(ConfigError, match="new classifiers on pretrained weights start otherwise"):
+        refuse_changed(now, [begun])
+    fresh = identify(parse_config(SEARCH | {"students": {"model": "resnet"}}, source=""), data)
+    assert "heads" not in fresh
 
 
 def test_a_trial_starts_from_them_and_goes_on_after_a_pause_from_its_own(file, tmp_path):

@@ -10,6 +10,7 @@ from autokd.data import ImageData
 from autokd.engine.database import BegunStudy
 from autokd.errors import ConfigError
 from autokd.records import content_hash
+from autokd.students import HEAD_STD
 
 # What may differ when a search goes on.
 UNIMPORTANT = {
@@ -38,6 +39,7 @@ IN_WORDS = {  # beside what stands in the file
     "images": "the images are not the same",
     "people": "who is on the images is not the same",
     "teacher_weights": "the teacher's weights are not the same",
+    "heads": "it was begun by an autokd whose new classifiers on pretrained weights start otherwise",
     "rules": "it was begun by an autokd that searches by other rules",
 }
 FREE = {"seed"}  # to search with another one is no mistake
@@ -62,6 +64,8 @@ def identify(config: Config, data: ImageData) -> dict[str, Any]:
     if metadata := record["data"].get("metadata"):
         metadata.pop("path", None)  # what it says of the images has a hash, too
     record.pop("name", None)
+    if config.students.pretrained:
+        record["heads"] = HEAD_STD
     return record | {"images": data.info.hash, "people": data.people_hash(), "rules": RULES}
 
 

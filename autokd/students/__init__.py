@@ -1,6 +1,7 @@
 """Student models: timm's own by name, parametric families by their arguments, and what pixels they expect."""
 
 from autokd.students.create import (
+    HEAD_STD,
     create_student,
     expand_model_names,
     has_pretrained,
@@ -16,6 +17,7 @@ from autokd.students.own import is_own
 __all__ = [
     "DEPTHS",
     "FAMILIES",
+    "HEAD_STD",
     "Family",
     "InputFormat",
     "Seen",

@@ -18,6 +18,8 @@ from autokd.students.families import FAMILIES
 from autokd.students.own import is_own, make_own
 from autokd.students.pruned import prune
 
+HEAD_STD = 0.01  # of the weights of a classifier that is new above pretrained ones
+
 
 def create_student(
     spec: StudentSpec,
@@ -78,12 +80,29 @@ def _from_timm(spec: StudentSpec, kwargs: dict[str, Any], *, start: bool) -> nn.
         return timm.create_model(spec.model, pretrained=False, **kwargs)
     file = None if spec.start == PRETRAINED else {"file": spec.start}
     try:
-        return timm.create_model(spec.model, pretrained=True, pretrained_cfg_overlay=file, **kwargs)
+        model = timm.create_model(
+            spec.model, pretrained=True, pretrained_cfg_overlay=file, **kwargs
+        )
     except Exception as error:  # noqa: BLE001 - whatever the hub's client raises: no network, no such weights
         raise CheckpointError(
             f"students.pretrained: weights of {spec.model} can't be had: {one_line(error)}; give a local file for "
             f"it (pretrained: {{{spec.model}: FILE}}), or set pretrained to false"
         ) from None
+    _start_small(model, classes=kwargs["num_classes"])
+    return model
+
+
+def _start_small(model: Any, *, classes: int) -> None:
+    """Where timm makes a new classifier, its first gradients are not to undo the features before it."""
+    published = model.pretrained_cfg
+    if published["num_classes"] == classes:
+        return
+    names = published["classifier"]
+    for name in [names] if isinstance(names, str) else names:
+        layer = model.get_submodule(name)
+        nn.init.normal_(layer.weight, std=HEAD_STD)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 @contextmanager
