@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -59,9 +62,7 @@ def conclude(info: SearchInfo, ledger: Ledger, *, tested: bool) -> Conclusion:
         FrontMember(
             number=result.number,
             rank=rank,
-            verdict=Verdict.from_dict(record)
-            if (record := verdicts.get(str(result.number)))
-            else None,
+            verdict=_verdict(result, verdicts.get(str(result.number))),
             again=again.get(result.number),
         )
         for rank, result in enumerate(front, start=1)
@@ -120,6 +121,14 @@ def _report(found: Conclusion, info: SearchInfo, scale: Scale, places: Places) -
             "scale.json": json.dumps(scale.to_record(), indent=1),
         },
     )
+
+
+def _verdict(result: TrialResult, record: Mapping[str, Any] | None) -> Verdict | None:
+    if record is None:
+        return None
+    verdict = Verdict.from_dict(record)
+    folder = Path(result.folder) if result.folder else Path(verdict.report).parent
+    return replace(verdict, report=str(folder / Path(verdict.report).name))  # may have been moved
 
 
 def _again(ledger: Ledger) -> dict[int, Remeasured]:

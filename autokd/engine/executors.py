@@ -15,7 +15,6 @@ from typing import Protocol
 from tqdm import tqdm
 
 from autokd.config import Config
-from autokd.engine.place import CACHE
 from autokd.engine.processes import end, new_pool, undisturbed_start
 from autokd.records import Candidate, Cost, TrialResult
 from autokd.shared import Shared
@@ -176,11 +175,9 @@ def evaluate(work: Work, task: Task) -> TrialResult:
 def at_hand(result: TrialResult, task: Task) -> TrialResult:
     """A finished trial with its folder on this machine, also where another one has driven the search until now."""
     assert result.folder is not None
-    if Path(result.folder).is_dir():
-        return result
-    folder = task.cache / Path(result.folder).as_posix().rpartition(f"/{CACHE}/")[2]
-    task.shared.fetch_folder(folder, state=folder_state(result))
-    return replace(result, folder=str(folder))
+    if not Path(result.folder).is_dir():
+        task.shared.fetch_folder(Path(result.folder), state=folder_state(result))
+    return result
 
 
 def folder_state(result: TrialResult) -> str:

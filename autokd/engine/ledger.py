@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import create_engine, delete, insert, select
@@ -17,6 +18,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
 
 from autokd.engine.database import EVENTS, STATUS, cannot_open, needs_driver, shown_url
+from autokd.engine.place import brought_here
 from autokd.errors import StorageError
 from autokd.records import Candidate, Cost, TrialResult, content_hash
 
@@ -77,8 +79,9 @@ class Ledger:
     rejected: int  # trials that were not trained, as they are over budget
     ended: list[Ended]  # in the order in which it came
 
-    def __init__(self, url: str, study: str) -> None:
-        """`url` is SQLAlchemy's: sqlite:///PATH, postgresql+psycopg://…"""
+    def __init__(self, url: str, study: str, *, cache: Path | None = None) -> None:
+        """`url` is SQLAlchemy's: sqlite:///PATH, postgresql+psycopg://…; trials' folders are below `cache`, wherever they were."""
+        self._cache = cache
         self._study = study
         self._shown = shown_url(url)
         self._entries: list[Entry] = []
@@ -213,6 +216,8 @@ class Ledger:
             self._entries[trial] = replace(entry, results=(*entry.results[:-1], result))
             return
         result = TrialResult.from_dict(record, candidate=entry.proposal.candidate)
+        if result.folder and self._cache:
+            result = replace(result, folder=brought_here(result.folder, self._cache))
         if kind == "repeat":
             self._entries[trial] = replace(entry, repeats=(*entry.repeats, result), deaths=0)
             return

@@ -42,6 +42,12 @@ def refuse_output(folder: Path) -> None:
         )
 
 
+def brought_here(path: str, cache: Path) -> str:
+    """A path in a search's record, below this cache: the folder may have been moved since, or be another machine's."""
+    _, mark, rest = Path(path).as_posix().rpartition(f"/{CACHE}/")
+    return str(cache / rest) if mark else path
+
+
 @contextmanager
 def only_driver(cache: Path, claim: str, *, search: str | None = None) -> Iterator[None]:
     """Hold a claim, such as a study's name: two drivers of one search would both write its ledger.

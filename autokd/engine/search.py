@@ -76,7 +76,9 @@ def run_search(
             new=new,
         )
         stack.enter_context(only_driver(ready.task.cache, ready.info.study))
-        book = stack.enter_context(closing(Ledger(ready.ledger, ready.info.study)))
+        book = stack.enter_context(
+            closing(Ledger(ready.ledger, ready.info.study, cache=ready.task.cache))
+        )
         scale = _recall_scale(book, ready)
         info = replace(ready.info, teacher=scale.teacher)
         book.note_once("identity", ready.identity)

@@ -42,7 +42,7 @@ def sync_search(
     cache = directory / CACHE
     url = ledger_url(ledger, cache)
     name, _, _ = read_status(url, study)
-    with only_driver(cache, name), closing(Ledger(url, name)) as book:
+    with only_driver(cache, name), closing(Ledger(url, name, cache=cache)) as book:
         if not {INFO, BEGUN, "scale"} <= book.notes.keys():
             raise ConfigError(
                 f"search {name} was begun by an earlier autokd, which did not write down what it is; "

@@ -69,7 +69,7 @@ def holds_nothing(path: Path) -> bool:
         return True
     if not tables & {"experiments", "alembic_version"}:
         return False  # another program's
-    with _connect(path) as database:
+    with connect(path) as database:
         found = (
             database.execute(f'select 1 from "{table}" limit 1').fetchone()
             for table in tables - MADE_WITH_ROWS
@@ -127,7 +127,7 @@ def read_schema(path: Path) -> tuple[set[str], str | None]:
     if not path.exists() or path.stat().st_size == 0:
         return set(), None
     try:
-        with _connect(path) as database:
+        with connect(path) as database:
             rows = database.execute("select name from sqlite_master where type = 'table'")
             tables = {name for (name,) in rows}
             known = "alembic_version" in tables
@@ -140,7 +140,7 @@ def read_schema(path: Path) -> tuple[set[str], str | None]:
 
 
 @contextlib.contextmanager
-def _connect(path: Path) -> Iterator[sqlite3.Connection]:
+def connect(path: Path) -> Iterator[sqlite3.Connection]:
     """To read a file that is there. May write: of a process that was killed there may be something to roll back."""
     with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as database:
         yield database

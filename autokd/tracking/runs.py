@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from autokd.records import SearchInfo, TrialResult
 from autokd.tracking import study_run, trial_run
 from autokd.tracking.environment import mlflow_failures
+from autokd.tracking.moved import ARTIFACTS
 from autokd.tracking.store import Store
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def ensure_experiment(store: Store, info: SearchInfo) -> str:
     name = study_run.experiment_name(info)
     location = None  # a server keeps artifacts where it was told to
     if not store.is_server:
-        location = (store.directory / "mlartifacts" / study_run.artifact_folder(info)).as_uri()
+        location = (store.directory / ARTIFACTS / study_run.artifact_folder(info)).as_uri()
     experiment = store.client.get_experiment_by_name(name)
     if experiment is None:
         try:

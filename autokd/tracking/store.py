@@ -24,6 +24,7 @@ from autokd.tracking.environment import (
     mlflow_failures,
     prepare_environment,
 )
+from autokd.tracking.moved import ARTIFACTS, follow_folder
 from autokd.tracking.rows import Rows, open_rows
 
 if TYPE_CHECKING:
@@ -133,6 +134,8 @@ def open_store(
     store = Store(uri=uri, directory=directory, connect=connect, is_new=is_new and later)
     if not store.is_new:
         _ = store.client  # refuses what it can't use
+        if path.parent == directory:
+            follow_folder(path, driven_too=create)
     return store
 
 
@@ -169,10 +172,9 @@ def ui_command(
     uri = resolve_uri(uri, directory)
     if uri.startswith("http"):
         raise TrackingError(f"{uri} is a server with an interface of its own; open it in a browser")
-    if holds_nothing(database_path(uri)):
-        raise _no_store(database_path(uri))
+    open_store(uri, directory, create=False)
     argv = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
-    argv += ["--artifacts-destination", str(directory.absolute() / "mlartifacts")]
+    argv += ["--artifacts-destination", str(directory.absolute() / ARTIFACTS)]
     argv += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     env = dict(ENVIRONMENT) | dict(os.environ)
     return argv, env | {
