@@ -231,7 +231,10 @@ def test_npz_splits_and_colour_are_used_as_they_are(tmp_path):
         ({"split": np.array(["train"] * 39 + ["spare"])}, "split must be 40 texts of train, val"),
         ({"split": np.array(["test"] * 40)}, "with train among them"),
         ({"writer": np.arange(39)}, "array writer is neither images, labels nor split"),
-        ({"writer": np.array([{}] * 40)}, "or it holds Python objects"),
+        (
+            {"writer": np.array([{}] * 40)},
+            "array writer holds Python objects, which could run code",
+        ),
         ({"images": np.zeros((40, 8, 9), np.uint8)}, "not square; set data.image_size"),
     ],
 )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +12,10 @@ from torch import Tensor
 
 from autokd.config import DataConfig
 from autokd.data.images import ArrayReader
+from autokd.data.npz_file import load_arrays
+from autokd.data.split_names import split_of
 from autokd.data.stored_set import SPLITS, StoredSet
 from autokd.errors import ConfigError, DataError
-
-_SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
 
 
 def read_digits(config: DataConfig, cache: Path) -> StoredSet:  # noqa: ARG001 - one signature
@@ -46,7 +43,7 @@ def read_npz(config: DataConfig, cache: Path) -> StoredSet:  # noqa: ARG001 - on
     """
     if config.root is None:
         raise ConfigError("data.root is missing: source 'npz' needs the path of a .npz file")
-    arrays = _load_arrays(config.root)
+    arrays = load_arrays(config.root)
     label_key = "labels" if "labels" in arrays else "label"
     if "images" not in arrays or label_key not in arrays:
         raise DataError(
@@ -76,29 +73,10 @@ def read_npz(config: DataConfig, cache: Path) -> StoredSet:  # noqa: ARG001 - on
 
 def read_npz_images(path: Path) -> ArrayReader:
     """The array `images` alone, of the same shape as in `read_npz`."""
-    arrays = _load_arrays(path)
+    arrays = load_arrays(path)
     if "images" not in arrays:
         raise DataError(f"{path}: needs the array images, has {', '.join(arrays) or 'none'}")
     return ArrayReader(_check_images(path, arrays["images"]))
-
-
-def npz_names(path: Path) -> set[str]:
-    """Names of the arrays in the file."""
-    return set(_load_arrays(path, only=()))
-
-
-def _load_arrays(path: Path, only: Collection[str] | None = None) -> dict[str, Any]:
-    """None stands for an array that is not among `only`."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {
-                key: arrays[key] if only is None or key in only else None for key in arrays.files
-            }
-    except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror or error}") from None
-    except (ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        reason = "it holds Python objects" if "allow_pickle" in str(error) else "it is damaged"
-        raise DataError(f"{path}: is not a .npz file of plain arrays, or {reason}") from None
 
 
 def _check_images(path: Path, images: NDArray[np.generic]) -> Tensor:
@@ -129,10 +107,11 @@ def _check_labels(
 
 
 def _check_split(path: Path, split: NDArray[np.generic], count: int) -> NDArray[np.str_]:
-    values = set(np.unique(split).tolist()) if split.shape == (count,) else set()
-    if "train" not in values or not values <= set(_SPLIT_NAMES):
+    values = np.unique(split).tolist() if split.shape == (count,) else []
+    meant = {value: split_of(str(value)) for value in values}
+    if "train" not in meant.values() or None in meant.values():
         raise DataError(
             f"{path}: split must be {count} texts of {', '.join(SPLITS)}, with train among them, "
             f"got {split.dtype} {split.shape} {sorted(map(str, values))[:5]}"
         )
-    return np.array([_SPLIT_NAMES[str(value)] for value in split])
+    return np.array([meant[value] for value in split.tolist()])

@@ -11,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from autokd.config import DataConfig, MetadataConfig
-from autokd.data.arrays import npz_names, read_npz, read_npz_images
-from autokd.data.folder import DEFAULT_SIZE, read_any_folder, read_folder
+from autokd.data.arrays import read_npz, read_npz_images
+from autokd.data.folder import DEFAULT_SIZE, read_any_folder, read_classes
+from autokd.data.image_tree import visible_folders
 from autokd.data.images import ArrayReader, ImageSource, LazyImages, MemoryImages, fit_rows
 from autokd.data.load import MEMORY_LIMIT
 from autokd.data.metadata import read_metadata
+from autokd.data.npz_file import npz_names
 from autokd.data.split import Split
 from autokd.data.stored_set import StoredSet
 from autokd.errors import DataError, nearest_name
@@ -76,11 +78,11 @@ def read_arrived(
 def _read_folder(
     root: Path, class_names: Sequence[str], cache: Path
 ) -> tuple[StoredSet, tuple[str, ...]]:
-    inside = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    inside = visible_folders(root)
     if set(inside) & set(class_names):
-        stored = read_folder(DataConfig(source="folder", root=root), cache)
-        return _with_own_classes(stored, class_names, root), ()
-    reader = read_any_folder(root, cache)
+        stored = read_classes(root, cache)
+        return _with_own_classes(stored, class_names, root), stored.notes
+    reader, notes = read_any_folder(root, cache)
     note = f"no folder in {root} is named as one of the classes ({_some(class_names)}): no labels"
     stored = _without_labels(
         StoredSet(
@@ -93,7 +95,7 @@ def _read_folder(
             files=reader.files,
         )
     )
-    return stored, (note,) if inside else ()
+    return stored, ((note,) if inside else ()) + notes
 
 
 def _read_npz(

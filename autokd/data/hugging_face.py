@@ -14,7 +14,8 @@ import pandas as pd
 from torch import Tensor
 
 from autokd.config import DataConfig
-from autokd.data.folder import DEFAULT_SIZE, UNREADABLE, decode
+from autokd.data.decode import UNREADABLE, decode
+from autokd.data.folder import DEFAULT_SIZE
 from autokd.data.stored_set import StoredSet
 from autokd.errors import ConfigError, DataError
 from autokd.records import content_hash

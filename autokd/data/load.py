@@ -17,6 +17,7 @@ from torch import Tensor
 from autokd.class_order import places_in
 from autokd.config import DataConfig
 from autokd.data.array_file import array_file
+from autokd.data.copies import describe_copies
 from autokd.data.cut import Cut, cut_rows
 from autokd.data.images import (
     CHUNK,
@@ -64,11 +65,19 @@ class ImageData:
     cluster: str | None = None  # and the one of what no split shares: patient, writer
     files: tuple[str, ...] | None = None  # by the row in the set; None: the set has no files
     transfer: Split | None = None  # train and images without labels; None: there are none
+    notes: tuple[str, ...] = ()  # on how files were read
 
     def ids(self, split: Split) -> list[str]:
         """What a person finds each image by: its file, or else its row in the set."""
         rows = split.rows.tolist()
         return [self.files[row] if self.files else str(row) for row in rows]
+
+    def say(self) -> None:
+        """Log what was left out in reading, what a person might not expect, and which images occur twice."""
+        splits = {"train": self.train, "val": self.val, "test": self.test}
+        ids = {name: self.ids(split) for name, split in splits.items()}
+        for note in (*self.notes, *describe_copies(self.info.name, splits, ids)):
+            log.warning("%s", note)
 
     def people_hash(self) -> str:
         """Of the columns that audits and splits go by; the images' own hash knows nothing of them."""
@@ -126,8 +135,10 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
     except DataError as error:
         raise DataError(f"data {config.root or stored.name}: {error}") from None
     lazy = _lazy_images(config, stored, rows)
+    notes = stored.notes
     if config.unlabelled:
-        lazy["unlabelled"] = read_unlabelled(config.unlabelled, lazy["train"], cache)
+        lazy["unlabelled"], more = read_unlabelled(config.unlabelled, lazy["train"], cache)
+        notes += more
     images = _into_memory(lazy, cache)
     groups = config.metadata.groups if config.metadata else ()
     numbers = number_groups(metadata, groups) if metadata is not None and groups else None
@@ -147,6 +158,7 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
         cluster=cluster,
         files=stored.files,
         transfer=add_unlabelled(splits["train"], unlabelled) if unlabelled else None,
+        notes=notes,
     )
 
 

@@ -27,3 +27,4 @@ class StoredSet:
     files: tuple[str, ...] | None = None  # names relative to the root
     columns: pd.DataFrame | None = None  # metadata that the source brings, N rows
     mirrors: bool = True  # False: a mirrored image is no member of its class (digits)
+    notes: tuple[str, ...] = ()  # what was left out, and what a person might not expect

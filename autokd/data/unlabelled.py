@@ -17,23 +17,27 @@ from autokd.errors import DataError
 from autokd.records import UNLABELLED
 
 
-def read_unlabelled(path: Path, like: LazyImages, cache: Path) -> LazyImages:
+def read_unlabelled(
+    path: Path, like: LazyImages, cache: Path
+) -> tuple[LazyImages, tuple[str, ...]]:
     """The images of a folder, at any depth of it, or of an .npz file's array `images`; of the size and channels of `like`.
+
+    With them what a person should know of how they were read.
 
     Raises DataError in one line where there are none, or one can't be read.
     """
     reader: ImageReader
+    notes: tuple[str, ...] = ()
     if path.is_dir():
-        reader = read_any_folder(path, cache)
+        reader, notes = read_any_folder(path, cache)
     elif path.suffix == ".npz":
         reader = read_npz_images(path)
     else:
         raise DataError(
             f"data.unlabelled: {path} is neither a folder of images nor an .npz file with an array images"
         )
-    return LazyImages(
-        reader, np.arange(len(reader)), like.image_size, like.channels, like.processes
-    )
+    rows = np.arange(len(reader))
+    return LazyImages(reader, rows, like.image_size, like.channels, like.processes), notes
 
 
 @dataclass(frozen=True, eq=False)

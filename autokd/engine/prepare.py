@@ -68,6 +68,7 @@ def prepare(
     data = load_data(config.data, seed=config.seed, cache=cache)
     if data.join:
         log.info("metadata: %s", data.join.describe())
+    data.say()
     check_audit(config.audit.to_policy(seed=config.seed), data)
     identity = identify(config, data)
     others = [] if new else begun_studies(url, config.name)
