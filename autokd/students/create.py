@@ -17,6 +17,7 @@ from autokd.records import PRETRAINED, StudentSpec
 from autokd.students.families import FAMILIES
 from autokd.students.own import is_own, make_own
 from autokd.students.pruned import prune
+from autokd.students.strided import survive_training
 
 HEAD_STD = 0.01  # of the weights of a classifier that is new above pretrained ones
 
@@ -43,17 +44,18 @@ def create_student(
         model = create_student(whole, classes=classes, channels=channels, start=start, **rates)
         return prune_student(model, spec, channels=channels, trained=False)
     if is_own(spec.model):
-        return make_own(spec.model, image_size=spec.image_size, **kwargs)
+        return survive_training(make_own(spec.model, image_size=spec.image_size, **kwargs))
     try:
         if spec.model in FAMILIES:
-            return FAMILIES[spec.model].build(image_size=spec.image_size, **kwargs)
+            model = FAMILIES[spec.model].build(image_size=spec.image_size, **kwargs)
+            return survive_training(model)
         if _takes_image_size(spec.model):
             kwargs["img_size"] = spec.image_size
         model = _from_timm(spec, kwargs, start=start)
         if "drop_rate" not in kwargs and getattr(model, "drop_rate", False):
             # what some have by default nobody chose, and no record would tell
             model = _from_timm(spec, kwargs | {"drop_rate": 0.0}, start=start)
-        return model
+        return survive_training(model)
     except (TypeError, ValueError, AssertionError, RuntimeError, ZeroDivisionError) as error:
         given = " ".join(f"{k}={v}" for k, v in kwargs.items())
         raise ConfigError(
@@ -68,7 +70,7 @@ def prune_student(
     """The model of the spec before it was pruned, pruned as the spec says, in place. Raises ConfigError."""
     try:
         shape = (channels, spec.image_size, spec.image_size)
-        return prune(model, shape, spec.pruned, trained=trained)
+        return survive_training(prune(model, shape, spec.pruned, trained=trained))
     except ConfigError as error:
         raise ConfigError(
             f"model '{spec.model}' {error}; set students.prune to 0, or leave the model out"
