@@ -14,7 +14,8 @@ class _SubsampledFirst(nn.Conv2d):
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if not self.training or input.device.type != "cpu" or max(input.shape[-2:]) <= SAFE:
-            return super()._conv_forward(input, weight, bias)
+            answer: Tensor = super()._conv_forward(input, weight, bias)
+            return answer
         down, right = self.stride
         return F.conv2d(input[..., ::down, ::right], weight, bias)
 
