@@ -30,7 +30,7 @@ from autokd.mitigation import NONE
 from autokd.objective import TeacherLogits
 from autokd.records import Cost, Epoch, Stage, StudentSpec, TeacherInfo, Training, content_hash
 from autokd.shared import NOWHERE, Shared
-from autokd.students import InputFormat, create_student, deployed, is_own
+from autokd.students import InputFormat, code_of, create_student, deployed, is_own
 from autokd.weights import hash_file, hash_weights, load_checkpoint, load_weights
 
 __all__ = [
@@ -166,7 +166,8 @@ def _key(config: TeacherConfig, data: ImageData, seed: int) -> str:
 
 
 def _training_key(stage: Stage, inputs: InputFormat, data: ImageData, seed: int) -> str:
-    return content_hash([stage.identity(), asdict(inputs), data.drawing(), seed])
+    code = code_of(stage.student.model)
+    return content_hash([stage.identity(), asdict(inputs), data.drawing(), seed, *code])
 
 
 def _shown_to(config: TeacherConfig, spec: StudentSpec, data: ImageData) -> InputFormat:
@@ -331,7 +332,7 @@ def measure_student(
         lambda: deployed(build_student(spec, data)),
         (data.info.channels, spec.image_size, spec.image_size),
         precision=spec.precision,
-        key=content_hash([spec.identity(), len(data.info.class_names)]),
+        key=content_hash([spec.identity(), len(data.info.class_names), *code_of(spec.model)]),
         folder=cache / "latencies",
         decides=decides,
         check=False,  # against a second count: of the trained student, when it is finished
@@ -353,7 +354,7 @@ def _from_checkpoint(
         load_checkpoint(model, path, name=spec.model, classes=classes, channels=channels)
     except CheckpointError as error:
         raise CheckpointError(f"teacher.checkpoint {error}") from error
-    key = content_hash([hash_file(path), spec.identity()])
+    key = content_hash([hash_file(path), spec.identity(), *code_of(spec.model)])
     return Teacher(model, inputs, key, device)
 
 
@@ -396,7 +397,8 @@ def _own(spec: StudentSpec, inputs: InputFormat, data: ImageData, device: torch.
             f"teacher.pretrained: {spec.model} returns other weights each time; let it load them from a file, "
             "or use teacher.checkpoint or teacher.train"
         )
-    return Teacher(model, inputs, content_hash([weights, spec.identity()]), device)
+    key = content_hash([weights, spec.identity(), *code_of(spec.model)])
+    return Teacher(model, inputs, key, device)
 
 
 def _first_line(error: Exception) -> str:

@@ -91,9 +91,9 @@ def test_a_module_takes_weights_from_a_file_or_is_trained(module, tmp_path):
 @pytest.mark.parametrize(
     ("function", "arguments", "message"),
     [
-        ("build", {"wrong": 1}, r"logits of shape \(1, 4\), got \(1, 5\)"),
+        ("build", {"wrong": 1}, r"logits of shape \(2, 4\), got \(2, 5\)"),
         ("text", {}, "returned a str, not an nn.Module"),
-        ("nothing", {}, "has no attribute 'nothing'"),
+        ("nothing", {}, "has no 'nothing'"),
     ],
 )
 def test_what_is_no_classifier_of_the_data_is_refused(

@@ -12,7 +12,7 @@ from autokd.students.deployed import deployed
 from autokd.students.families import FAMILIES, Family
 from autokd.students.features import DEPTHS, Seen, look_inside, refuse_opaque
 from autokd.students.inputs import InputFormat
-from autokd.students.own import is_own
+from autokd.students.own import code_of, is_own
 
 __all__ = [
     "DEPTHS",
@@ -21,6 +21,7 @@ __all__ = [
     "Family",
     "InputFormat",
     "Seen",
+    "code_of",
     "create_student",
     "deployed",
     "expand_model_names",
