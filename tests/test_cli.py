@@ -31,7 +31,7 @@ from autokd.tracking.store import open_store
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
-    "search", "status", "front", "insight", "sync", "audit", "check", "space",
+    "init", "search", "status", "front", "insight", "sync", "audit", "check", "space",
     "run", "export", "register", "latency-serve", "monitor", "measure", "cache", "schema", "doctor", "ui",
 )  # fmt: skip
 ENDLESS = ("ui", "latency-serve")  # they run until they are stopped

@@ -45,7 +45,7 @@ LAYERS = (
     {"on_test"},
     {"report", "tracking"},
     {"engine"},
-    {"exporting", "doctor"},
+    {"exporting", "doctor", "drafting"},
     {"monitoring"},
     {"api", "console"},
     {"__init__", "cli"},

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from autokd.cli import audit, deploy, doctor, look, measure, monitor, search
+from autokd.cli import audit, deploy, doctor, init, look, measure, monitor, search
 from autokd.cli.statuses import epilog
 from autokd.errors import AutoKDError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 
 COMMANDS: Mapping[Callable[..., None], str] = {  # each with an example of its use
+    init.init: "autokd init images --max-macs 30M",
     search.search: "autokd search search_spaces/quickstart.yaml --trials 20",
     look.status: "autokd status",
     look.front: "autokd front --csv front.csv",

@@ -1,0 +1,77 @@
+"""A first search file for a folder of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autokd.cli.options import AsJson, Quiet
+
+
+def init(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Images: one folder a class, or train/ and test/ with such folders; or an .npz file."
+        ),
+    ],
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="Weights of a teacher trained on these classes; default: train one."),
+    ] = None,
+    teacher_model: Annotated[
+        str | None,
+        typer.Option(
+            help="What they are weights of, a timm name or module:function; default: the usual ones are tried."
+        ),
+    ] = None,
+    max_macs: Annotated[
+        str | None, typer.Option(help="Budget: 30M multiply-accumulates an image.")
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="Budget of a kind of device: micro, mobile, edge-gpu or server."),
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=8, help="Pixels; default: by the images.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="The file to write.")] = Path("search.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite it if it is there.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look at images and write a search file for them, with the reason beside each value. Trains nothing.
+
+    Images are read as a search reads them: what is wrong with them is said now.
+    """
+    from autokd.console.draft import print_drafted
+    from autokd.console.output import answer, nothing_else_printed
+    from autokd.drafting.draft import Wishes, draft
+    from autokd.drafting.images import look
+    from autokd.engine.place import CACHE
+    from autokd.errors import ConfigError, storage_errors
+    from autokd.task import choose_device
+
+    if output.exists() and not force:
+        raise ConfigError(
+            f"{output}: is there already; give another --output, or --force to overwrite it"
+        )
+    wishes = Wishes(
+        teacher=teacher,
+        teacher_model=teacher_model,
+        image_size=image_size,
+        limits={"max_macs": max_macs, "target": target},
+    )
+    with nothing_else_printed(as_json):
+        found = look(folder, cache=Path.cwd() / CACHE)
+        text = draft(found, wishes, gpu=choose_device().type == "cuda")
+    with storage_errors(output):
+        output.write_text(text, encoding="utf-8")
+    answer(
+        lambda: {"file": output, "images": found},
+        lambda: print_drafted(output, text),
+        as_json=as_json,
+        quiet=quiet,
+    )

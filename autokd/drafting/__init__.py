@@ -1,0 +1,1 @@
+"""A first search file for images that nobody has described yet."""

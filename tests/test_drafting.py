@@ -1,0 +1,164 @@
+"""The first search file: what it says of images, and that it is one that a search takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import autokd
+from PIL import Image
+
+from autokd.config import Config, load_config
+from autokd.drafting.models import Maker, recognise
+from autokd.engine.outline import outline
+from autokd.errors import CheckpointError
+from autokd.records import StudentSpec
+from autokd.students import create_student
+
+
+def write_images(
+    root: Path, *, each: int = 8, size: tuple[int, int] = (32, 32), mode: str = "RGB"
+) -> None:
+    """Two classes of noise."""
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (root / name).mkdir(parents=True)
+        for n in range(each):
+            shape = size[::-1] if mode == "L" else (*size[::-1], 3)
+            pixels = rng.integers(0, 256, shape, dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{name}{n}.png")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def drafted(*options: str) -> Config:
+    done = autokd("init", "images", *options)
+    assert done.status == 0, done.err
+    return load_config(Path("search.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("size", "mode", "expected", "families"),
+    [
+        ((8, 8), "L", 8, ("resnet", "convnext")),
+        ((32, 32), "RGB", 32, ("resnet", "convnext")),
+        ((300, 200), "RGB", 96, ("resnet", "mobilenetv3")),
+    ],
+)
+def test_a_space_suits_the_images_and_part_of_it_fits_the_budget(
+    place, size, mode, expected, families
+):
+    write_images(place / "images", size=size, mode=mode)
+    config = drafted("--image-size", "96") if expected == 96 else drafted()
+    assert config.data.image_size == expected
+    assert tuple(config.students.families) == families
+    found = outline(config, directory=place, students=12)
+    assert found.survey.feasible
+
+
+def test_the_file_says_what_was_found_in_the_folder(place):
+    write_images(place / "images" / "train")
+    write_images(place / "images" / "test", each=2)
+    (place / "images" / "train" / "dog" / "dog7.png").unlink()
+    done = autokd("init", "images")
+    text = (place / "search.yaml").read_text()
+    for line in (
+        "19 colour images of 2 classes, 32 px: 13 train, 2 val, 4 test.",
+        "They come as train and test.",
+        "A share of each class is cut from train for val.",
+        "Fewest of class 'dog' (9), most of 'cat' (10).",
+    ):
+        assert line in text
+        assert line in done.out
+    assert "next:  autokd check search.yaml" in done.out
+
+
+def test_a_table_beside_the_images_becomes_groups_bands_and_a_cluster(place):
+    write_images(place / "images", each=24)
+    files = [f"{name}{n}.png" for name in ("cat", "dog") for n in range(24)]
+    rows = [
+        f"{file},{'AB'[n % 2]},{20 + n},p{n // 3},{file[:3]},{n}" for n, file in enumerate(files)
+    ]
+    (place / "people.csv").write_text("\n".join(["file,site,age,patient,label,note", *rows]))
+    (place / "others.csv").write_text("file,site\nx.png,A\ny.png,B\n")
+    metadata = drafted().data.metadata
+    assert metadata is not None
+    assert (metadata.path, metadata.key) == (Path("people.csv"), "file")
+    assert metadata.groups == ("site", "age", "note")
+    assert metadata.bands["age"] == (32.0, 44.0, 55.0)
+    assert metadata.cluster == "patient"
+
+
+def test_a_limit_is_kept_and_without_one_a_tenth_of_the_teacher_is(place):
+    write_images(place / "images")
+    assert drafted("--max-macs", "3M").budget.max_macs == 3e6
+    config = drafted("--force")
+    assert config.budget.max_macs == pytest.approx(25e6, rel=0.02)
+    micro = drafted("--force", "--target", "micro")
+    assert (micro.budget.target, micro.students.precision) == ("micro", "int8")
+
+
+def test_a_budget_that_nothing_fits_is_refused_with_the_least_that_there_is(place):
+    write_images(place / "images")
+    done = autokd("init", "images", "--max-macs", "1k")
+    assert done.status == 2
+    assert "the smallest students at 32 px need macs " in done.err
+    assert "(limit 1.00k)" in done.err
+    assert not (place / "search.yaml").exists()
+
+
+def test_a_file_that_is_there_is_overwritten_by_force_alone(place):
+    write_images(place / "images")
+    (place / "search.yaml").write_text("mine")
+    done = autokd("init", "images")
+    assert done.status == 2
+    assert "search.yaml: is there already; give another --output, or --force" in done.err
+    assert (place / "search.yaml").read_text() == "mine"
+    assert autokd("init", "images", "--force").status == 0
+
+
+def test_a_folder_that_is_wrong_gets_the_line_that_a_search_would_give(place):
+    done = autokd("init", "images")
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert "images: is not a folder" in done.err
+
+
+def save_weights_of(model: str, path: Path, *, classes: int = 2) -> Path:
+    built = create_student(StudentSpec(model=model, image_size=32), classes=classes, channels=3)
+    torch.save(built.state_dict(), path)
+    return path
+
+
+def test_a_teacher_is_recognised_by_its_weights(place):
+    write_images(place / "images")
+    save_weights_of("resnet18", place / "best.pt")
+    teacher = drafted("--teacher", "best.pt").teacher
+    assert (teacher.model, teacher.checkpoint) == ("resnet18", Path("best.pt"))
+
+
+def test_a_teacher_of_other_classes_is_named(tmp_path):
+    other = save_weights_of("resnet18", tmp_path / "imagenet.pt", classes=5)
+    with pytest.raises(CheckpointError, match=r"imagenet.pt: is a resnet18 of other classes"):
+        recognise(other, Maker(classes=2, channels=3), 32)
+
+
+@pytest.mark.slow
+def test_a_teacher_of_no_usual_model_asks_for_its_name(tmp_path):
+    torch.save({"weight": torch.zeros(2, 2)}, tmp_path / "own.pt")
+    with pytest.raises(CheckpointError, match="own.pt: is none of timm's usual models; say which"):
+        recognise(tmp_path / "own.pt", Maker(classes=2, channels=3), 32)
+
+
+@pytest.mark.slow
+def test_the_file_is_one_that_check_calls_valid(place):
+    write_images(place / "images", each=20, size=(8, 8), mode="L")
+    drafted("--max-macs", "4M")
+    done = autokd("check", "search.yaml")
+    assert done.status == 0, done.err
+    assert "search.yaml: valid." in done.out
