@@ -226,7 +226,7 @@ def test_npz_splits_and_colour_are_used_as_they_are(tmp_path):
         ({"images": np.zeros((40, 8, 8))}, r"images must be uint8 .* got float64 \(40, 8, 8\)"),
         ({"images": np.zeros((40, 8, 8, 2), np.uint8)}, r"or \(N, H, W, 3\), got uint8"),
         ({"images": np.zeros((0, 8, 8), np.uint8), "labels": np.zeros(0, int)}, "holds no image"),
-        ({"labels": np.zeros(40)}, "labels must be 40 whole numbers or texts"),
+        ({"labels": np.full(40, 0.5)}, "labels must be whole numbers or texts, not such as 0.5"),
         ({"labels": np.zeros(39, int)}, "labels must be 40 whole numbers or texts"),
         ({"split": np.array(["train"] * 39 + ["spare"])}, "split must be 40 texts of train, val"),
         ({"split": np.array(["test"] * 40)}, "with train among them"),

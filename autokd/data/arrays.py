@@ -12,6 +12,7 @@ from torch import Tensor
 
 from autokd.config import DataConfig
 from autokd.data.images import ArrayReader
+from autokd.data.labels import number_labels
 from autokd.data.npz_file import load_arrays
 from autokd.data.split_names import split_of
 from autokd.data.stored_set import SPLITS, StoredSet
@@ -50,7 +51,15 @@ def read_npz(config: DataConfig, cache: Path) -> StoredSet:  # noqa: ARG001 - on
             f"{config.root}: needs the arrays images and labels, has {', '.join(arrays) or 'none'}"
         )
     pixels = _check_images(config.root, arrays.pop("images"))
-    labels, class_names = _check_labels(config.root, arrays.pop(label_key), len(pixels))
+    given = arrays.pop(label_key)
+    if given.shape != (len(pixels),):
+        raise DataError(
+            f"{config.root}: labels must be {len(pixels)} whole numbers or texts, one for each image, "
+            f"got {given.dtype} {given.shape}"
+        )
+    labels, class_names = number_labels(
+        given, f"{config.root}: labels", classes=config.classes or ()
+    )
     split = arrays.pop("split", None)
     columns = {key: a for key, a in arrays.items() if a.ndim == 1 and len(a) == len(pixels)}
     if unused := set(arrays) - set(columns):
@@ -91,19 +100,6 @@ def _check_images(path: Path, images: NDArray[np.generic]) -> Tensor:
         raise DataError(f"{path}: holds no image")
     pixels = torch.from_numpy(images)
     return pixels.unsqueeze(1) if grey else pixels.permute(0, 3, 1, 2).contiguous()
-
-
-def _check_labels(
-    path: Path, labels: NDArray[np.generic], count: int
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Labels 0..K-1 in the order of the values that stand in the file, and those values' names."""
-    if labels.shape != (count,) or labels.dtype.kind not in "iuUb":
-        raise DataError(
-            f"{path}: labels must be {count} whole numbers or texts, one for each image, "
-            f"got {labels.dtype} {labels.shape}"
-        )
-    values, numbers = np.unique(labels, return_inverse=True)
-    return numbers.astype(np.int64), tuple(str(value) for value in values)
 
 
 def _check_split(path: Path, split: NDArray[np.generic], count: int) -> NDArray[np.str_]:

@@ -102,8 +102,11 @@ def _read_npz(
     path: Path, class_names: Sequence[str], cache: Path
 ) -> tuple[StoredSet, tuple[str, ...]]:
     if {"labels", "label"} & npz_names(path):
-        stored = read_npz(DataConfig(source="npz", root=path), cache)
-        return _with_own_classes(stored, class_names, path), ()
+        config = DataConfig(source="npz", root=path, classes=tuple(class_names))
+        stored = read_npz(config, cache)
+        hidden = int((stored.labels == UNLABELLED).sum())
+        note = f"{path}: {hidden:,} of {len(stored.labels):,} images have no label (-1, or nothing), so that none is used"
+        return _with_own_classes(stored, class_names, path), (note,) if hidden else ()
     reader = read_npz_images(path)
     stored = StoredSet(
         name=path.stem,
@@ -124,7 +127,7 @@ def _with_own_classes(stored: StoredSet, class_names: Sequence[str], path: Path)
     """Labels as the student counts them. Numbers stand for places where the classes have names that are no numbers."""
     known = {name: place for place, name in enumerate(class_names)}
     given = stored.class_names
-    if not set(given) & set(known) and all(name.isdigit() for name in given):
+    if not set(given) & set(known) and all(name.isdecimal() for name in given):
         known = {str(place): place for place in range(len(class_names))}
     if unknown := [name for name in given if name not in known]:
         raise DataError(
@@ -132,7 +135,7 @@ def _with_own_classes(stored: StoredSet, class_names: Sequence[str], path: Path)
             f"{nearest_name(unknown[0], class_names)}"
         )
     places: NDArray[np.int64] = np.array([known[name] for name in given], np.int64)
-    return replace(stored, labels=places[stored.labels], class_names=tuple(class_names))
+    return stored.renumbered(places, tuple(class_names))
 
 
 def _images(stored: StoredSet, image_size: int, channels: int) -> ImageSource:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from autokd.data.stored_set import SPLITS
 from autokd.errors import ConfigError, DataError
+from autokd.records import UNLABELLED
 
 Rows = NDArray[np.int64]
 
@@ -21,7 +22,7 @@ _SALTS = {"test": 1, "val": 2, "limit train": 3, "limit val": 4}
 class Cut:
     """What a cut has to respect."""
 
-    labels: Rows  # (N,)
+    labels: Rows  # (N,); what is UNLABELLED is left out
     class_names: tuple[str, ...]
     own_split: NDArray[np.str_] | None  # (N,): the set's own; what it has is kept
     clusters: Rows | None  # (N,): numbers of what must not be in two splits
@@ -39,7 +40,8 @@ def cut_rows(
     too small.
     """
     own = cut.own_split if cut.own_split is not None else np.full(len(cut.labels), "train")
-    splits = {name: np.flatnonzero(own == name) for name in SPLITS}
+    known = cut.labels != UNLABELLED
+    splits = {name: np.flatnonzero((own == name) & known) for name in SPLITS}
     _check_clusters(cut, splits)
     missing = {name for name in ("test", "val") if not len(splits[name])}
     if missing == {"test", "val"} and val_fraction + test_fraction >= 1:

@@ -1,141 +1,224 @@
-"""Image sets of the Hugging Face hub, or on disk in its formats, through timm's reader."""
+"""Image sets of the Hugging Face hub, or on disk in its formats, through the package `datasets`."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-import logging
-from dataclasses import dataclass
+import io
+import json
+import os
+import sys
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from autokd.config import DataConfig
-from autokd.data.decode import UNREADABLE, decode
+from autokd.data.decode import UNREADABLE, decode, explain, refuse_deep
 from autokd.data.folder import DEFAULT_SIZE
-from autokd.data.stored_set import StoredSet
-from autokd.errors import ConfigError, DataError
-from autokd.records import content_hash
+from autokd.data.hub_columns import find_columns, plain_columns
+from autokd.data.labels import number_labels
+from autokd.data.split_names import split_of
+from autokd.data.stored_set import SPLITS, StoredSet
+from autokd.errors import ConfigError, DataError, one_line
+from autokd.records import UNLABELLED, content_hash
 
-log = logging.getLogger(__name__)
+_GREY = ("L", "1")
+_SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves in a folder
 
-_SPLITS = {"train": ("train",), "val": ("validation", "valid", "val"), "test": ("test",)}
+Parts = dict[str, Any]  # datasets.Dataset by the name of a split
 
 
 @dataclass(frozen=True)
 class HuggingFaceReader:
-    """timm's readers of a set's splits, one after the other."""
+    """The image files of a set's splits, one split after the other."""
 
     name: str
-    parts: tuple[Any, ...]  # timm.data.readers.reader_hfds.ReaderHfds
+    parts: Parts  # of the image column alone, not decoded
+    column: str
+    fingerprints: tuple[str, ...]  # `datasets` names a table's content and all done to it by one
+    channels: int = 3
 
     def __len__(self) -> int:
-        return sum(len(part) for part in self.parts)
+        return sum(len(part) for part in self.parts.values())
 
     def read(self, row: int) -> Tensor:
-        place = row
-        for part in self.parts:
-            if place < len(part):
-                break
-            place -= len(part)
+        with self.open(row) as file:
+            return decode(file, self.channels)
+
+    def header(self, row: int) -> tuple[str, tuple[int, int]]:
+        """Mode, and width and height in pixels."""
+        with self.open(row) as file, Image.open(file) as image:
+            refuse_deep(image)
+            return image.mode, image.size
+
+    @contextmanager
+    def open(self, row: int) -> Iterator[BinaryIO]:
+        """The image's file; what goes wrong with it is a DataError that names it."""
+        ends = list(accumulate(map(len, self.parts.values())))
+        number = bisect_right(ends, row)
+        split, part = list(self.parts.items())[number]
+        place = row - ends[number] + len(part)
         try:
-            file, _ = part[place]
-            with file:
-                return decode(file, 3)
+            stored = part[place][self.column] or {"bytes": None, "path": None}
+            if stored["bytes"] is None and stored["path"] is None:
+                raise ValueError("there is none")
+            content = stored["bytes"] or Path(stored["path"]).read_bytes()
+            yield io.BytesIO(content)
         except UNREADABLE as error:
             raise DataError(
-                f"{self.name}: image {place} of split {part.split} is not readable: {error}"
+                f"{self.name}: image {place} of split {split} {explain(error)}"
             ) from None
 
     def identity(self) -> str:
-        """`datasets` names a table's content and all that was done to it by a fingerprint."""
-        return content_hash([part.dataset._fingerprint for part in self.parts])
+        return content_hash(list(self.fingerprints))
 
 
-def read_hugging_face(config: DataConfig, cache: Path) -> StoredSet:  # noqa: ARG001 - one signature
-    """The set `data.name`, kept under data.root (None: the hub's own cache folder).
+def read_hugging_face(config: DataConfig, cache: Path) -> StoredSet:
+    """The set `data.name` of the hub, kept under data.root (None: the hub's own cache folder), or the folder of that name.
 
-    The image column is the only one of type Image, the label column the only ClassLabel; other
-    columns of plain values are metadata. Splits named train, validation (valid, val) and test.
+    Image and label column are found by their kind, or named by data.image_column and label_column;
+    other columns of plain values are metadata. Grey where all images are, loaded at the size that
+    all share, else at 224 pixels.
     """
     if config.name is None:
-        raise ConfigError("data.name is missing: source 'hf' needs the name of a data set")
+        raise ConfigError(
+            "data.name is missing: source 'hf' needs the name of a data set on the hub, or a folder"
+        )
     if importlib.util.find_spec("datasets") is None:
         raise ConfigError(
             "source 'hf' needs the package datasets: pip install 'autokd[huggingface]'"
         )
     name = config.name
-    root = str(config.root) if config.root else None
-    columns = _find_columns(name, root)
-    train = _open(name, root, "train", columns)
-    available = set(train.dataset.info.splits or {"train"})
-    parts = {"train": train}
-    for split in ("val", "test"):
-        if found := [n for n in _SPLITS[split] if n in available]:
-            parts[split] = _open(name, root, found[0], columns)
-    labels = np.concatenate([part.dataset[columns[1]] for part in parts.values()])
-    if labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
-        raise DataError(f"{name}: column '{columns[1]}' must hold class numbers from 0")
-    classes = sorted(train.class_to_idx, key=train.class_to_idx.get)
+    loaded = _load(name, str(config.root) if config.root else None)
+    splits, notes = _choose_splits(name, loaded)
+    parts = {split: loaded[own] for split, own in splits.items()}
+    features = parts["train"].features
+    image, label = find_columns(config, features)
+    reader = _make_reader(name, {own: loaded[own] for own in splits.values()}, image)
+    channels, image_size = _survey(reader, cache)
+    labels, class_names = _read_labels(config, label, parts)
     return StoredSet(
         name=name,
-        reader=HuggingFaceReader(name, tuple(parts.values())),
-        labels=labels.astype(np.int64),
-        class_names=tuple(classes or (str(number) for number in range(labels.max() + 1))),
-        channels=3,
-        image_size=DEFAULT_SIZE,
+        reader=replace(reader, channels=channels),
+        labels=labels,
+        class_names=class_names,
+        channels=channels,
+        image_size=image_size or DEFAULT_SIZE,
         own_split=np.repeat(list(parts), [len(part) for part in parts.values()]),
-        columns=_read_columns(parts, columns),
+        columns=_read_columns(parts, plain_columns(features, used=(image, label))),
+        notes=notes,
     )
 
 
-def _find_columns(name: str, root: str | None) -> tuple[str, str]:
-    """Names of the image and the label column."""
+def _load(name: str, root: str | None) -> Parts:
+    """All splits of a set on the hub, of a folder in one of its layouts, or of one that save_to_disk wrote."""
     datasets = importlib.import_module("datasets")  # optional, so not known to mypy
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
     try:
-        features = datasets.load_dataset_builder(name, cache_dir=root).info.features or {}
+        if any((Path(name) / file).is_file() for file in _SAVED):
+            loaded = datasets.load_from_disk(name)
+        else:
+            loaded = datasets.load_dataset(name, cache_dir=root)
     except Exception as error:  # noqa: BLE001 - the hub's errors have no common base
-        raise _not_there(name, error) from None
-    images = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]
-    labels = [key for key, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
-    if features and (len(images) != 1 or (len(labels) != 1 and "label" not in features)):
         raise DataError(
-            f"{name}: needs one column of images and one of classes, "
-            f"has {', '.join(f'{key} ({type(f).__name__})' for key, f in features.items())}"
+            f"{name}: can't be loaded ({one_line(error, length=200)}); check data.name and the "
+            "network, or set data.root to a cache folder that holds it"
+        ) from None
+    return dict(loaded) if isinstance(loaded, Mapping) else {"train": loaded}
+
+
+def _choose_splits(name: str, loaded: Parts) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The set's own name of train, val and test, where it has them; and what is said of the others."""
+    full = [own for own, part in loaded.items() if len(part)]
+    found: dict[str, str] = {}
+    for own in full:
+        found.setdefault(split_of(own) or own, own)
+    chosen = {split: found[split] for split in SPLITS if split in found}
+    if len(full) == 1:
+        chosen = {"train": full[0]}
+    if "train" not in chosen:
+        raise DataError(
+            f"{name}: has images in the splits {', '.join(full) or 'none'}, and none is called train"
         )
-    label = labels[0] if len(labels) == 1 else "label"
-    return (images[0] if images else "image"), label
+    notes = [
+        f"{name}: split '{own}' of {len(loaded[own]):,} images is not used"
+        for own in full
+        if own not in chosen.values()
+    ]
+    if len(full) == 1 and split_of(full[0]) != "train":
+        notes.append(f"{name}: has '{full[0]}' alone, of which train, val and test are cut")
+    return chosen, tuple(notes)
 
 
-def _open(name: str, root: str | None, split: str, columns: tuple[str, str]) -> Any:
-    from timm.data.dataset_factory import create_dataset
-
-    try:
-        image, label = columns
-        return create_dataset(
-            f"hfds/{name}", root=root, split=split, input_key=image, target_key=label
-        ).reader
-    except Exception as error:  # noqa: BLE001 - the hub's errors have no common base
-        raise _not_there(name, error) from None
-
-
-def _not_there(name: str, error: Exception) -> DataError:
-    reason = " ".join(str(error).split())[:200]
-    return DataError(
-        f"{name}: can't be loaded from the hub ({type(error).__name__}: {reason}); check data.name "
-        "and the network, or set data.root to a cache folder that holds it"
+def _make_reader(name: str, parts: Parts, column: str) -> HuggingFaceReader:
+    datasets = importlib.import_module("datasets")
+    stored = {
+        own: part.cast_column(column, datasets.Image(decode=False)) for own, part in parts.items()
+    }
+    return HuggingFaceReader(
+        name=name,
+        parts={own: part.select_columns([column]) for own, part in stored.items()},
+        column=column,
+        fingerprints=tuple(part._fingerprint for part in stored.values()),
     )
 
 
-def _read_columns(parts: dict[str, Any], used: tuple[str, str]) -> pd.DataFrame | None:
+def _survey(reader: HuggingFaceReader, cache: Path) -> tuple[int, int | None]:
+    """Channels, and the side in pixels where all images are square and of one size; kept in `cache`.
+
+    It ends where nothing further can change it: most photographs differ at once.
+    """
+    path = cache / f"headers-{reader.identity()}.json"
+    if path.exists():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return known["channels"], known["image_size"]
+    channels, sizes = 1, set()
+    for row in range(len(reader)):
+        mode, size = reader.header(row)
+        channels = channels if mode in _GREY else 3
+        sizes.add(size)
+        if channels == 3 and len(sizes) > 1:
+            break
+    width, height = next(iter(sizes))
+    image_size = width if len(sizes) == 1 and width == height else None
+    cache.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.part")
+    temporary.write_text(json.dumps({"channels": channels, "image_size": image_size}))
+    temporary.replace(path)
+    return channels, image_size
+
+
+def _read_labels(
+    config: DataConfig, column: str, parts: Parts
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    where = f"{config.name}: column '{column}'"
+    values = [
+        value for part in parts.values() for value in part.select_columns([column])[:][column]
+    ]
+    names = getattr(parts["train"].features[column], "names", None)
+    if names is None:
+        return number_labels(values, where, classes=config.classes or ())
+    numbers = [UNLABELLED if value is None else value for value in values]
+    labels = np.maximum(np.array(numbers, dtype=np.int64), UNLABELLED)
+    if labels.max() >= len(names):
+        raise DataError(f"{where} has the class number {labels.max()}, and names for {len(names)}")
+    return labels, tuple(names)
+
+
+def _read_columns(parts: Parts, names: list[str]) -> pd.DataFrame | None:
     """Numbers and texts beside image and label."""
-    tables = []
-    for part in parts.values():
-        features = part.dataset.features
-        plain = [k for k, f in features.items() if k not in used and hasattr(f, "dtype")]
-        tables.append(pd.DataFrame({key: list(part.dataset[key]) for key in plain}))
-    table = pd.concat(tables, ignore_index=True)
-    return table if len(table.columns) else None
+    if not names:
+        return None
+    tables = [pd.DataFrame(part.select_columns(names)[:]) for part in parts.values()]
+    return pd.concat(tables, ignore_index=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from autokd.data.images import (
     hash_pixels,
 )
 from autokd.data.join import Join
+from autokd.data.labels import describe_hidden
 from autokd.data.metadata import number_clusters, number_groups, read_metadata
 from autokd.data.sources import read_source
 from autokd.data.split import Split
@@ -113,8 +114,9 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
     wrong in the search file, DataError for what is wrong in the data.
     """
     stored = read_source(config, cache)
+    notes = (*stored.notes, *describe_hidden(stored))
     if config.classes:
-        stored = _in_order(stored, config.classes)
+        stored = _with_classes(stored, config.classes)
     metadata, join = read_metadata(config.metadata, stored)
     cluster = config.metadata.cluster if config.metadata else None
     clusters = number_clusters(metadata, cluster) if metadata is not None and cluster else None
@@ -135,7 +137,6 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
     except DataError as error:
         raise DataError(f"data {config.root or stored.name}: {error}") from None
     lazy = _lazy_images(config, stored, rows)
-    notes = stored.notes
     if config.unlabelled:
         lazy["unlabelled"], more = read_unlabelled(config.unlabelled, lazy["train"], cache)
         notes += more
@@ -162,9 +163,13 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
     )
 
 
-def _in_order(stored: StoredSet, classes: tuple[str, ...]) -> StoredSet:
-    places = places_in(stored.class_names, classes, "data.classes")
-    return replace(stored, labels=places[stored.labels], class_names=classes)
+def _with_classes(stored: StoredSet, classes: tuple[str, ...]) -> StoredSet:
+    """Classes in another order; or names for those that have none but numbers, from 0."""
+    names = stored.class_names
+    numbered = stored.files is None and all(name.isdecimal() for name in names)
+    if numbered and not set(names) & set(classes) and max(map(int, names)) < len(classes):
+        return stored.renumbered(np.array([int(name) for name in names]), classes)
+    return stored.renumbered(places_in(names, classes, "data.classes"), classes)
 
 
 def _lazy_images(

@@ -49,7 +49,11 @@ class DataConfig(Section):
     root: Path | None = None
     """Where the files are, or may be downloaded to."""
     name: str | None = None
-    """Name of a Hugging Face data set (`source: hf`)."""
+    """Name of a Hugging Face data set on the hub, or a folder in one of its layouts (`source: hf`)."""
+    image_column: str | None = None
+    """The column of images of such a set; by default the only one that could be."""
+    label_column: str | None = None
+    """The column of labels of such a set, likewise: numbers or texts."""
     classes: ClassNames | None = None
     """All classes in the order in which a model's outputs stand; by default as the source has them, folders as Python sorts their names."""
     image_size: Positive | None = None
@@ -72,3 +76,11 @@ class DataConfig(Section):
     """Processes that read images, for sets too large for memory."""
     metadata: MetadataConfig | None = None
     """The table about the images."""
+
+    @model_validator(mode="after")
+    def _check(self) -> DataConfig:
+        if self.source != "hf" and (self.image_column or self.label_column):
+            raise ValueError(
+                f"image_column and label_column are for source hf, not {self.source}; leave them out"
+            )
+        return self
