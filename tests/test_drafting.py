@@ -88,6 +88,9 @@ def test_a_table_beside_the_images_becomes_groups_bands_and_a_cluster(place):
     (place / "people.csv").write_text("\n".join(["file,site,age,patient,label,note", *rows]))
     (place / "others.csv").write_text("file,site\nx.png,A\ny.png,B\n")
     metadata = drafted().data.metadata
+    assert "48 of 48 images have a row (cat/cat0.png ← file cat0.png)" in Path(
+        "search.yaml"
+    ).read_text(encoding="utf-8")
     assert metadata is not None
     assert (metadata.path, metadata.key) == (Path("people.csv"), "file")
     assert metadata.groups == ("site", "age", "note")
@@ -151,7 +154,7 @@ def test_a_teacher_of_other_classes_is_named(tmp_path):
 @pytest.mark.slow
 def test_a_teacher_of_no_usual_model_asks_for_its_name(tmp_path):
     torch.save({"weight": torch.zeros(2, 2)}, tmp_path / "own.pt")
-    with pytest.raises(CheckpointError, match="own.pt: is none of timm's usual models; say which"):
+    with pytest.raises(CheckpointError, match=r"own.pt: is none of timm's usual models; say which"):
         recognise(tmp_path / "own.pt", Maker(classes=2, channels=3), 32)
 
 

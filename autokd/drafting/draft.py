@@ -123,7 +123,6 @@ def _data(found: FoundImages, size: int, why: str) -> str:
         "  flip: true   # false where a mirrored image has another label: digits, letters, left and right"
     )
     if table := found.table:
-        total = sum(found.class_counts.values())
         described: dict[str, Any] = {
             "path": str(table.path),
             "key": table.key,
@@ -132,9 +131,9 @@ def _data(found: FoundImages, size: int, why: str) -> str:
         described |= {"bands": table.bands} if table.bands else {}
         described |= {"cluster": table.cluster} if table.cluster else {}
         lines += [
-            f"  # found beside the images: {table.images:,} of {total:,} have a row. groups: what audits compare; bands: where"
-            " numbers are cut (here at quarters);",
-            "  # cluster: what must not be in two splits. Leave out what is no group of yours.",
+            f"  # found beside the images: {table.join}",
+            "  # groups: what audits compare; bands: where numbers are cut (here at quarters); cluster: what must not be in two",
+            "  # splits. Leave out what is no group of yours.",
             f"  metadata: {_flow(described)}",
         ]
     return "\n".join(lines)

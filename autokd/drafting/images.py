@@ -40,9 +40,9 @@ def look(root: Path, *, cache: Path) -> FoundImages:
     table = find_table(root, stored)
     clusters = None
     if table and table.cluster:
-        metadata, _ = read_metadata(table.config, stored)
-        assert metadata is not None
-        clusters = number_clusters(metadata, table.cluster)
+        people, _ = read_metadata(table.config, stored)
+        assert people is not None
+        clusters = number_clusters(people, table.cluster)
     config = DataConfig(source=source, root=root)
     rows = cut_rows(
         Cut(

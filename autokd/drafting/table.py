@@ -10,12 +10,13 @@ from pathlib import Path
 import pandas as pd
 
 from autokd.config import MetadataConfig
-from autokd.data.metadata import read_metadata, table_columns
+from autokd.data.join import Join, join_rows
 from autokd.data.stored_set import StoredSet
-from autokd.errors import AutoKDError
+from autokd.errors import DataError
 from autokd.fairness.groups import MANY_NUMBERS
+from autokd.fairness.table_file import SUFFIXES, Table, read_tables, taken
 
-NEARLY_ALL = 0.95  # of the images have a row in a table that is about them
+NEARLY_ALL = 0.95  # of the rows of a table that is about these images name one
 _CLUSTER = re.compile(r"patient|subject|person|writer|speaker|participant", re.IGNORECASE)
 
 
@@ -25,67 +26,88 @@ class FoundTable:
 
     path: Path
     key: str
-    images: int  # that have a row
+    join: str  # how many images have a row, with an example
     groups: tuple[str, ...]
     bands: dict[str, tuple[float, ...]]  # of groups that are numbers
     cluster: str | None
 
     @property
     def config(self) -> MetadataConfig:
-        return MetadataConfig(path=self.path, key=self.key)
+        return MetadataConfig(
+            path=self.path,
+            key=self.key,
+            groups=self.groups,
+            bands=self.bands,
+            cluster=self.cluster,
+        )
 
 
 def find_table(root: Path, stored: StoredSet) -> FoundTable | None:
-    """The first CSV file in the folder, or beside it, of which nearly every row names an image."""
+    """The first table in the folder, or beside it, of which nearly every row names an image."""
     if stored.files is None:
         return None
-    names = {name for file in stored.files for name in (Path(file).as_posix(), Path(file).name)}
-    for path in [*sorted(root.glob("*.csv")), *sorted(root.parent.glob("*.csv"))]:
-        for key in _keys(path, names):
-            try:
-                columns, join = read_metadata(MetadataConfig(path=path, key=key), stored)
-            except AutoKDError:  # not the table that it looked like
-                continue
-            assert columns is not None
-            assert join is not None
-            return _describe(path, key, columns.drop(columns=key), join["matched"], stored)
+    beside = [*sorted(root.iterdir()), *sorted(root.parent.iterdir())]
+    for path in beside:
+        if path.name.lower().endswith(SUFFIXES) and path.is_file():
+            for table, key, join in _joins(path, stored):
+                return _describe(path, table, key, join, stored)
     return None
 
 
-def _keys(path: Path, names: set[str]) -> Iterator[str]:
-    """Columns that hold nearly all the files' names."""
+def _joins(path: Path, stored: StoredSet) -> Iterator[tuple[Table, str, Join]]:
+    """Each column that names the images' files."""
+    assert stored.files is not None
+    names = {name for f in stored.files for name in (f, Path(f).name, Path(f).stem)}
     try:
-        columns = table_columns(path)
-        table = pd.read_csv(path, usecols=columns, dtype=str)
-    except (AutoKDError, ValueError, OSError):
+        table = read_tables([path])
+    except DataError:  # something else that lies there
         return
-    for name in columns:
-        if len(table) and table[name].isin(names).mean() >= NEARLY_ALL:
-            yield name
+    for key in table.columns:
+        keys = table.text(key).tolist()
+        if len(set(keys)) < len(keys) or sum(k in names for k in keys) < NEARLY_ALL * len(keys):
+            continue
+        try:
+            join = join_rows(
+                keys,
+                key=key,
+                files=stored.files,
+                count=len(stored.labels),
+                where=str(path),
+                name=stored.name,
+            )
+        except DataError:  # a column that can be read two ways is for a person to decide
+            continue
+        yield table, key, join
 
 
-def _describe(
-    path: Path, key: str, columns: pd.DataFrame, matched: int, stored: StoredSet
-) -> FoundTable:
+def _describe(path: Path, table: Table, key: str, join: Join, stored: StoredSet) -> FoundTable:
     labels = pd.Series(stored.labels)
-    groups, bands, cluster = [], {}, None
-    for name in map(str, columns):
-        values, distinct = columns[name], columns[name].nunique()
+    groups: list[str] = []
+    bands: dict[str, tuple[float, ...]] = {}
+    cluster = None
+    for name in (column for column in table.columns if column != key):
+        values = pd.Series(taken(table.text(name), join.rows))
+        numbers, distinct = pd.to_numeric(values, errors="coerce"), values.nunique()
         if _CLUSTER.search(name) and distinct < values.notna().sum():
             cluster = cluster or name
-        elif pd.api.types.is_numeric_dtype(values) and distinct > MANY_NUMBERS:
+        elif distinct > MANY_NUMBERS and numbers.notna().sum() == values.notna().sum():
             groups.append(name)
-            bands[name] = _quarters(values)
+            bands[name] = _quarters(numbers)
         elif 1 < distinct <= MANY_NUMBERS and not _is_label(values, labels):
             groups.append(name)
     return FoundTable(
-        path=path, key=key, images=matched, groups=tuple(groups), bands=bands, cluster=cluster
+        path=path,
+        key=key,
+        join=join.describe(),
+        groups=tuple(groups),
+        bands=bands,
+        cluster=cluster,
     )
 
 
-def _quarters(values: pd.Series[float]) -> tuple[float, ...]:
-    """Where a quarter, half and three quarters of the numbers lie below, as whole numbers where they are whole."""
-    edges = values.quantile([0.25, 0.5, 0.75]).round(0 if values.max() > 10 else 2)
+def _quarters(numbers: pd.Series[float]) -> tuple[float, ...]:
+    """Below these are a quarter, half and three quarters of the numbers; whole where numbers are large."""
+    edges = numbers.quantile([0.25, 0.5, 0.75]).round(0 if numbers.max() > MANY_NUMBERS else 2)
     return tuple(dict.fromkeys(edges.tolist()))
 
 
