@@ -8,11 +8,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from autokd.masking import without_secrets
+
 
 class AutoKDError(Exception):
     """Base of every error caused by what a user gave. The CLI prints it as one line and exits with its status."""
 
     exit_status = 2
+
+    def __str__(self) -> str:
+        return without_secrets(super().__str__())
 
 
 class ConfigError(AutoKDError):
@@ -71,7 +76,7 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
 
 def one_line(error: BaseException, *, length: int = 160) -> str:
     """An error of someone else's in one line: its type and what it says."""
-    text = " ".join(str(error).split())
+    text = without_secrets(" ".join(str(error).split()))
     text = text if len(text) <= length else text[: length - 3] + "..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from autokd.console.columns import print_table
 from autokd.console.output import VERDICTS, console
+from autokd.masking import without_secrets
 from autokd.quantities import format_cost, share_of
 from autokd.records import TeacherInfo, TrialResult
 
@@ -44,7 +45,7 @@ def print_result(result: SearchResult, tracking_uri: str | None) -> None:
         out.print(
             f"MLflow was away: {result.pending} trials and the front are not there yet, and nothing is lost. When it is "
             f"back: autokd sync {result.study}"
-            + (f" --tracking-uri {tracking_uri}" if tracking_uri else "")
+            + (f" --tracking-uri {without_secrets(tracking_uri)}" if tracking_uri else "")
         )
     elif result.interrupted:
         out.print("The front so far is also shown by: autokd front")
@@ -62,7 +63,7 @@ def print_synced(synced: Synced, tracking_uri: str | None) -> None:
 
 def _see(tracking_uri: str | None, view: str) -> str:
     if tracking_uri and tracking_uri.startswith("http"):
-        return f"See it at: {tracking_uri.rstrip('/')}/{view}"
+        return f"See it at: {without_secrets(tracking_uri).rstrip('/')}/{view}"
     return f"See it with: autokd ui, then http://127.0.0.1:5000/{view}"
 
 

@@ -26,6 +26,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from autokd.errors import ConfigError, StorageError
+from autokd.masking import without_secrets
 
 CONNECT_SECONDS = 10  # after which a database server is taken to be away
 STUDY_DIGITS = 6  # of a study's name, after the search's and a hyphen
@@ -167,7 +168,7 @@ def shown_url(url: str) -> str:
     try:
         parsed = make_url(url)
         parsed.get_dialect()
-        return parsed.render_as_string(hide_password=True)
+        return without_secrets(parsed.render_as_string(hide_password=True))
     except ArgumentError:
         raise ConfigError(
             f"ledger '{url}' is no database; give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"

@@ -34,6 +34,7 @@ from autokd.engine.strategies import make_strategy
 from autokd.engine.sync import BEGUN, INFO
 from autokd.engine.timing import time_students, time_teacher
 from autokd.engine.versions import git_commit, versions
+from autokd.masking import without_secrets
 from autokd.records import Candidate, TrialResult
 from autokd.space import Suggest
 from autokd.tracking.behind import Behind
@@ -83,8 +84,10 @@ def run_search(
         info = replace(ready.info, teacher=scale.teacher)
         book.note_once("identity", ready.identity)
         begun: dict[str, Any] = {
-            "versions": versions(), "git_commit": git_commit(directory), "command": command,
-        }  # fmt: skip
+            "versions": versions(),
+            "git_commit": git_commit(directory),
+            "command": command and without_secrets(command),
+        }
         book.note(INFO, info.to_dict())
         book.note(BEGUN, begun)
         tracker = Tracker(ready.store)

@@ -53,6 +53,11 @@ class BudgetConfig(Section):
     def _check(self) -> BudgetConfig:
         if self.max_macs and self.max_flops:
             raise ValueError("give one of max_macs and max_flops; 1 MAC is 2 FLOPs")
+        if self.device and "@" in self.device:
+            raise ValueError(
+                "device: has a user or a password in it, which would be kept with every trial; "
+                "what it asks for is the token, in AUTOKD_DEVICE_TOKEN"
+            )
         if self.device and self.runtime != "onnxruntime":
             raise ValueError(f"device {self.device} runs onnxruntime, not {self.runtime}")
         return self

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autokd.errors import TrackingError
+from autokd.masking import without_secrets
 from autokd.tracking.database import ALLOWED, check_writable, holds_nothing, open_database
 from autokd.tracking.environment import (
     ENVIRONMENT,
@@ -58,7 +59,7 @@ class Store:
     @property
     def address(self) -> str:
         """The uri without a password, for messages."""
-        return _without_password(self.uri)
+        return without_secrets(self.uri)
 
     @property
     def interface(self) -> str:
@@ -200,10 +201,6 @@ def tag_is(name: str, value: str) -> str:
     return f'tags."{name}" = {quote}{value}{quote}'
 
 
-def _without_password(uri: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", uri)
-
-
 def _check_characters(uri: str) -> str:
     if bad := re.search(r"[%?]", uri):
         raise TrackingError(
@@ -220,13 +217,13 @@ def _open_server(uri: str, directory: Path, *, later: bool) -> Store:
     reason = _ping(uri)
     if reason and not later:
         raise TrackingError(
-            f"MLflow server {_without_password(uri)} does not answer ({reason}); "
+            f"MLflow server {without_secrets(uri)} does not answer ({reason}); "
             "start it, or leave --tracking-uri out to use mlflow.db here"
         )
     if reason:
         _log.warning(
             "MLflow server %s does not answer (%s); the search goes on, and is written there when it does",
-            *(_without_password(uri), reason),
+            *(without_secrets(uri), reason),
         )
     store = Store(uri=uri, directory=directory, connect=partial(_connect, uri))
     if reason is None:
@@ -244,7 +241,7 @@ def _connect(uri: str) -> MlflowClient:
 
 def _ping(uri: str) -> str | None:
     """Why the server does not answer; None if it does, even with a refusal."""
-    address = _without_password(uri)
+    address = without_secrets(uri)
     try:
         with urllib.request.urlopen(f"{address}/health", timeout=PING_SECONDS):
             return None

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from autokd.masking import without_secrets
 from autokd.quantities import format_bytes, format_count
 from autokd.records import COSTS, SearchInfo
 from autokd.tracking.view import view_key
@@ -63,7 +64,7 @@ def study_tags(
         "autokd.study": info.study,
         "autokd.fingerprint": info.fingerprint,
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.name": command or "autokd search",
+        "mlflow.source.name": without_secrets(command or "autokd search"),
     }
     tags |= {f"autokd.version.{name}": version for name, version in versions.items()}
     return tags | ({"mlflow.source.git.commit": git_commit} if git_commit else {})
