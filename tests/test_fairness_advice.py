@@ -17,6 +17,8 @@ def gates(*states):
     ("states", "begins"),
     [
         ([("group_harmed", "fail")], ["Take another student"]),
+        ([("guessing", "undecided")], ["A model that is hardly ever right"]),
+        ([("accuracy_change", "fail")], ["Take another student"]),
         ([("teacher", "fail")], ["The teacher itself"]),
         ([("group_harmed", "undecided"), ("recall_ratio", "undecided")], ["Undecided is no pass"]),
         ([("group_harmed", "warn")], ["A small loss is likely"]),

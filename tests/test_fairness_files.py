@@ -99,6 +99,37 @@ def test_predicted_classes_are_read_where_there_are_no_probabilities(write):
     assert read.student.tolist() == [0, 2, 1]
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            "1,cat,0\n2,dog,1\n",
+            "is never one of the classes in 'label': predictions are 0, 1, labels cat, dog",
+        ),
+        (
+            "1,True,1\n2,False,0\n",
+            "predictions are 0, 1, labels False, True; write both in the same words",
+        ),
+        (
+            "1,cat,Cat\n2,dog,dog\n",
+            "prediction says 'Cat' where 'label' says 'cat'; write the class in one way",
+        ),
+        ("1,1,01\n2,2,2\n", "prediction says '01' where 'label' says '1'"),
+        ("1,site a,site_a\n2,b,b\n", "prediction says 'site_a' where 'label' says 'site a'"),
+        ("1,caf\u00e9,cafe\u0301\n2,b,b\n", "where 'label' says 'caf\u00e9'"),
+    ],
+)
+def test_labels_and_predictions_without_a_common_vocabulary_are_refused(write, rows, message):
+    path = write("student.csv", "id,label,prediction\n" + rows)
+    with pytest.raises(DataError, match=message):
+        read_predictions(path)
+
+
+@pytest.mark.parametrize("rows", ["1,a,a\n2,A,A\n", "1,-1,0\n2,0,1\n", "1,c++,c#\n2,b,b\n"])
+def test_classes_that_only_look_alike_are_two(write, rows):
+    assert len(read_predictions(write("s.csv", "id,label,prediction\n" + rows)).class_names) >= 2
+
+
 def test_a_class_that_only_one_model_predicts_is_a_class(write):
     student = write("student.csv", "id,label,prediction\n1,a,a\n2,b,b\n")
     teacher = write("teacher.csv", "id,prediction\n1,c\n2,b\n")
@@ -205,7 +236,7 @@ def test_a_tie_of_rounded_probabilities_is_no_contradiction_to_the_prediction(wr
 
 def test_a_cut_belongs_to_the_band_above_it(write):
     ids = range(5)
-    student = write("s.csv", "id,label,prediction\n" + "".join(f"{i},a,b\n" for i in ids))
+    student = write("s.csv", "id,label,prediction\n" + "".join(f"{i},a,a\n" for i in ids))
     ages = write("p.csv", "id,age\n0,17.9\n1,18\n2,39\n3,40\n4,\n")
     read = read_predictions(student, metadata=ages, bands={"age": [18, 40]})
     under, middle, over = "under 18", "18 to under 40", "40 and over"
@@ -368,7 +399,7 @@ def test_a_row_of_the_metadata_twice_is_refused(write, student):
 
 def test_many_numbers_must_be_banded_and_names_are_no_groups(write):
     rows = range(30)
-    student = write("s.csv", "id,label,prediction\n" + "".join(f"{i},a,b\n" for i in rows))
+    student = write("s.csv", "id,label,prediction\n" + "".join(f"{i},a,a\n" for i in rows))
     ages = write("ages.csv", "id,age\n" + "".join(f"{i},{i + 20}\n" for i in rows))
     files = write("files.csv", "id,file\n" + "".join(f"{i},{i}.png\n" for i in rows))
     with pytest.raises(DataError, match=r"'age' has 30 different numbers.*--bands age=18,40,65"):

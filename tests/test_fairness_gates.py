@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -168,7 +169,7 @@ def test_more_images_are_needed_than_an_undecided_group_has():
         (["pass", "warn", "undecided"], "warn"),
         (["pass", "undecided"], "pass"),
         (["undecided", "undecided"], "undecided"),  # nothing was decided: that is no pass
-        ([], "pass"),
+        ([], "undecided"),
     ],
 )
 def test_the_status_is_the_worst_gate_and_undecided_only_where_it_is_required(states, status):
@@ -237,7 +238,7 @@ def test_a_teacher_alone_is_judged_before_anything_is_distilled_from_it():
     assert (done.status, done.exit_code) == ("fail", 1)
     assert done.record["overall"]["student"] is None
     assert done.record["by"]["site"]["student_vs_teacher"] is None
-    assert {gate["id"] for gate in done.record["gates"]} == {"teacher", "coverage"}
+    assert {gate["id"] for gate in done.record["gates"]} == {"guessing", "teacher", "coverage"}
     assert "The teacher's accuracy differs by" in done.record["summary"][1]
     policy = AuditPolicy(accept_teacher_bias="site B is being retired")
     for student in (None, given["labels"]):
@@ -255,6 +256,59 @@ def test_a_student_alone_is_held_to_the_floor():
     assert audit(labels, student, groups=groups, policy=AuditPolicy(floor=0.9)).status == "fail"
     without = audit(labels, student, groups=groups).record["gates"]
     assert [g["state"] for g in without if g["id"] == "worst_group_floor"] == ["undecided"]
+
+
+def test_a_student_that_is_much_worse_fails_though_no_group_is_large_enough_to_be_judged():
+    given = rows((15,) * 40, accuracy=0.9, churn=0.0)
+    given["student"] = np.where(np.arange(600) % 3 == 0, given["labels"] ^ 1, given["teacher"])
+    done = audit(**given)
+    assert (done.status, done.exit_code) == ("fail", 1)
+    verdict, first = done.record["summary"][:2]
+    assert verdict.startswith("Fail: no group is large enough to be judged; 1 gate failed")
+    assert re.match(
+        r"The student as a whole loses 3\d\.\d pp \(\d+ of 600 images regressed, ", first
+    )
+    assert done.record["overall"]["student_vs_teacher"]["regressed"] > 100
+
+
+def test_where_no_group_is_judged_nothing_is_decided_and_a_warning_does_not_hide_it():
+    given = rows((15,) * 40, churn=0.02)
+    done = audit(**given)
+    assert (done.status, done.exit_code) == ("undecided", 3)
+    assert "warn" in {gate["state"] for gate in done.record["gates"]}
+    [whole] = [g for g in done.record["gates"] if g["id"] == "accuracy_change"]
+    assert whole["state"] == "pass"
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize(("every", "status"), [(600, "fail"), (4, "undecided")])
+def test_a_model_that_is_hardly_ever_right_never_passes(alone, every, status):
+    labels = np.arange(600) % 4
+    model = np.where(np.arange(600) % every == 1, labels, (labels + 1) % 4)
+    done = audit(
+        labels, model, teacher=None if alone else model, groups={"site": ["A"] * 300 + ["B"] * 300}
+    )
+    assert done.status == status
+    [gate] = [g for g in done.record["gates"] if g["id"] == "guessing"]
+    assert gate["state"] == status
+    assert "by guessing in 25.0%; are classes and rows in the order of the labels?" in gate["why"]
+    assert done.record["summary"][1].startswith("The student is right in") == (status == "fail")
+
+
+def test_few_right_answers_of_many_classes_are_no_pass_though_better_than_guessing():
+    labels = np.arange(3000) % 100
+    model = np.where(np.arange(3000) % 13 == 0, labels, (labels + 1) % 100)
+    done = audit(labels, model, teacher=model, groups={"site": ["A"] * 1500 + ["B"] * 1500})
+    assert (done.status, done.exit_code) == ("undecided", 3)
+
+
+def test_a_class_that_labels_or_predictions_alone_have_is_named():
+    labels = np.repeat([0, 1, 2], 200)
+    model = np.where(labels == 2, 3, labels)
+    done = audit(labels, model, teacher=model, class_names=["dog", "owl", "cat", "kitty"])
+    told = " ".join(done.record["summary"])
+    assert 'Class "kitty" is the label of no row, but predicted: is it spelt alike?' in told
+    assert any('"cat" is never predicted' in note for note in done.record["data"]["notes"])
 
 
 def test_the_most_contested_images_are_those_whose_label_lost_most():
@@ -321,5 +375,5 @@ def test_a_student_that_stands_alone_fails_where_its_groups_differ_beyond_chance
     assert audit(even["labels"], even["student"], groups=even["groups"]).status == "pass"
     few = slice(0, 20)
     small = audit(even["labels"][few], even["student"][few])
-    assert (small.status, small.exit_code) == ("warn", 0)
+    assert (small.status, small.exit_code) == ("undecided", 3)
     assert "teacher" not in {gate["id"] for gate in done.record["gates"]}

@@ -55,7 +55,7 @@ def audit(
 ) -> None:
     """Audit a model made elsewhere, group by group, against its teacher on the same images.
 
-    Exit status: 0 pass or warn, 1 fail, 3 undecided in a required group, 2 bad input.
+    Exit status: 0 pass or warn, 1 fail, 3 undecided, 2 bad input.
     """
     from autokd.console.audit import print_audit
     from autokd.console.output import answer

@@ -9,8 +9,13 @@ from typing import Any
 def advice(record: Mapping[str, Any]) -> list[str]:
     """Most urgent first; never empty."""
     states = {(gate["id"], gate["state"]) for gate in record["gates"]}
-    lost = {("group_harmed", "fail"), ("harm_uneven", "fail"), ("recall_ratio", "fail"), ("worst_group_floor", "fail")}  # fmt: skip
+    lost = {("group_harmed", "fail"), ("accuracy_change", "fail"), ("harm_uneven", "fail"), ("recall_ratio", "fail"), ("worst_group_floor", "fail")}  # fmt: skip
     told = []
+    if states & {("guessing", "fail"), ("guessing", "undecided")}:
+        told.append(
+            "A model that is hardly ever right says nothing of groups: see that predictions and labels name classes alike, "
+            "and are of the same rows."
+        )
     if states & lost:
         if record.get("contested"):
             told.append(

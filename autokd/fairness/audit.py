@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from autokd.errors import DataError, storage_errors
-from autokd.fairness.by_attribute import attribute_record, make_cut
+from autokd.fairness.by_attribute import attribute_record, make_cut, overall_change
 from autokd.fairness.gate import Gate, overall_status
 from autokd.fairness.gates import images_needed
 from autokd.fairness.groups import (
@@ -46,7 +46,7 @@ UNDEFINED = (  # audit.json has it figure by figure, as "reasons"
     "probabilities that were not given, a list by class where a group is one class, "
     "or a confusion matrix of more than 200,000 cells"
 )
-EXIT_CODES = {"pass": 0, "warn": 0, "fail": 1}
+EXIT_CODES = {"pass": 0, "warn": 0, "fail": 1, "undecided": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Audit:
 
     @property
     def exit_code(self) -> int:
-        """1: fail; 3: a required group is undecided; 0: anything else."""
+        """0: pass or warn; 1: fail; 3: undecided."""
         return int(self.record["exit_code"])
 
     def to_dict(self) -> dict[str, Any]:
@@ -158,7 +158,8 @@ def audit(
         each.name: attribute_record(make_cut(inputs, each, draws=draws, policy=policy))
         for each in inputs.attributes
     }
-    gates = judge(by, inputs, policy=policy)
+    overall = _overall(inputs, policy)
+    gates = judge(by, overall, inputs, policy=policy)
     _write_states(by, gates, policy)
     trained = read_seeds(inputs, teacher_seeds, student_seeds)
     seeds = trained and across_seeds(
@@ -177,7 +178,7 @@ def audit(
         "n": len(inputs.labels),
         "data": data_record(inputs, about, by=by),
         "policy": asdict(policy) | {"missing_label": MISSING},
-        "overall": _overall(inputs, policy),
+        "overall": overall,
         "by": by,
         "gates": [gate.to_dict() for gate in gates],
         "across_seeds": seeds,
@@ -247,7 +248,6 @@ def _read_inputs(
 
 def _verdict(inputs: Inputs, gates: Sequence[Gate], policy: AuditPolicy) -> dict[str, Any]:
     status = overall_status(gates)
-    is_open = any(gate.required and gate.state == "undecided" for gate in gates)
     sentences = summary(
         gates,
         {each.name: each for each in inputs.attributes},
@@ -256,17 +256,18 @@ def _verdict(inputs: Inputs, gates: Sequence[Gate], policy: AuditPolicy) -> dict
         policy=policy,
         odd=oddities(inputs),
     )
-    exit_code = EXIT_CODES.get(status, 3 if is_open else 0)
-    return {"status": status, "exit_code": exit_code, "summary": sentences}
+    return {"status": status, "exit_code": EXIT_CODES[status], "summary": sentences}
 
 
 def _overall(inputs: Inputs, policy: AuditPolicy) -> dict[str, Any]:
-    record: dict[str, Any] = {"teacher": None, "student": None}
+    record: dict[str, Any] = {"teacher": None, "student": None, "student_vs_teacher": None}
     for name, model in inputs.models.items():
         rates = measure(model, inputs.labels, everyone(len(inputs.labels)), policy=policy)
         record[name] = rates_record(rates, 0, policy=policy)
         key = f"ece{policy.ece_bins}_l1_by_class"
         record[name][key] = ece_by_class(model, inputs.labels, bins=policy.ece_bins)
+    if inputs.is_comparison:
+        record["student_vs_teacher"] = overall_change(inputs, policy)
     return record
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.stats import chi2
 
 from autokd.fairness.amplification import amplification, directional
 from autokd.fairness.between import aggregates
-from autokd.fairness.groups import Attribute
+from autokd.fairness.groups import EVERYONE, Attribute, everyone
 from autokd.fairness.inputs import Inputs, Model
 from autokd.fairness.paired import (
     Pairs,
@@ -115,6 +115,14 @@ def attribute_record(cut: Cut) -> dict[str, Any]:
     if record["student"]:
         record["student"]["recall_homogeneity"] = _recall_test(cut, record["student"])
     return record
+
+
+def overall_change(inputs: Inputs, policy: AuditPolicy) -> dict[str, Any]:
+    """The entry of all images together in student_vs_teacher, however few they are."""
+    everybody = everyone(len(inputs.labels))
+    cut = make_cut(inputs, everybody, draws=policy.resamples, policy=replace(policy, min_group_n=0))
+    change = _comparison(cut, inputs.models["student"], tested=True)["groups"][EVERYONE]
+    return dict(change)
 
 
 def _clusters_within(attribute: Attribute, clusters: Ints | None) -> Ints | None:

@@ -32,14 +32,18 @@ class Gate:
 
 
 def overall_status(gates: Sequence[Gate]) -> str:
-    """The worst of fail > undecided where required > warn > pass; undecided too where nothing was decided."""
+    """The worst of fail > undecided where required, or where no group is judged > warn > pass; undecided too where no
+    group passed, or all images together did not."""
     states = [gate.state for gate in gates]
     if "fail" in states:
         return "fail"
     if any(gate.state == "undecided" and gate.required for gate in gates):
         return "undecided"
+    whole = [gate.state for gate in gates if gate.id == "accuracy_change"]  # of a comparison
+    ids = ("group_harmed",) if whole else ("group_harmed", "teacher", "accuracy_gap")
+    asked = [gate.state for gate in gates if gate.id in ids]
+    if not asked or (not whole and set(asked) == {"undecided"}):
+        return "undecided"
     if "warn" in states:
         return "warn"
-    asked = [gate.state for gate in gates if gate.id == "group_harmed"]
-    asked = asked or [gate.state for gate in gates if gate.id in ("teacher", "accuracy_gap")]
-    return "pass" if "pass" in asked or not asked else "undecided"
+    return "pass" if "pass" in asked and "undecided" not in whole else "undecided"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from autokd.errors import DataError
 
+EVERYONE = "all images"  # the group of all rows
 MISSING = "(missing)"  # the group of rows that have no value
 CLASS = "class"  # the attribute's name where classes are the groups
 MANY_NUMBERS = 20  # different numbers of a column, above which it has to be banded
@@ -39,7 +40,7 @@ class Attribute:
 def everyone(rows: int) -> Attribute:
     """All rows as one group: figures over all are those of this group."""
     codes = np.zeros(rows, dtype=np.int64)
-    return Attribute(name="all", parts=("all",), groups=("all",), codes=codes, missing=0)
+    return Attribute(name=EVERYONE, parts=(EVERYONE,), groups=(EVERYONE,), codes=codes, missing=0)
 
 
 def class_attribute(labels: Codes, class_names: Sequence[str]) -> Attribute:
@@ -108,7 +109,12 @@ def band(values: Iterable[Any], edges: Sequence[float]) -> list[str | None]:
 
 
 def _texts(values: Any, name: str) -> pd.Series[str]:
-    column = pd.Series(np.asarray(values, dtype=object))
+    array = np.asarray(values, dtype=object)
+    if array.ndim != 1:
+        raise DataError(
+            f"groups: column '{name}' must hold one value a row, got an array of shape {array.shape}"
+        )
+    column = pd.Series(array)
     texts = column.map(_text).astype(object)
     known = column[texts != MISSING].infer_objects()
     different = known.nunique()

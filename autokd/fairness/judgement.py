@@ -21,6 +21,7 @@ from autokd.fairness.gates import (
 )
 from autokd.fairness.groups import MISSING, Attribute
 from autokd.fairness.inputs import Inputs
+from autokd.fairness.overall import overall_gates
 from autokd.records import AuditPolicy
 
 
@@ -38,11 +39,17 @@ def correction(inputs: Inputs) -> int:
     return ranges * (2 if inputs.is_comparison else 1)
 
 
-def judge(by: Mapping[str, Any], inputs: Inputs, *, policy: AuditPolicy) -> list[Gate]:
-    """All gates, attribute by attribute; those of required groups last."""
+def judge(
+    by: Mapping[str, Any],
+    overall: Mapping[str, Any],
+    inputs: Inputs,
+    *,
+    policy: AuditPolicy,
+) -> list[Gate]:
+    """All gates: of all images together, then attribute by attribute; those of required groups last."""
     required = required_groups(inputs.attributes, policy.required)
     times = correction(inputs)
-    gates: list[Gate] = []
+    gates = overall_gates(overall["student_vs_teacher"], inputs, policy=policy)
     for attribute in inputs.attributes:
         figures = by[attribute.name]
         if inputs.is_comparison:

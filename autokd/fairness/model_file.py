@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,10 @@ from autokd.errors import DataError
 from autokd.fairness.inputs import read_probabilities
 from autokd.fairness.table_file import Table, Texts, read_tables
 
+LABEL = "label"
 PREDICTION = "prediction"
 PREFIXES = ("p_", "prob_")  # of a column that holds a class's probability
+SHOWN = 5  # classes in messages
 _SEED = re.compile(rf"{PREDICTION}_(\d+)")
 
 
@@ -107,11 +110,10 @@ def match(teacher: ModelFile, student: ModelFile) -> ModelFile:
 
 
 def find_classes(models: Sequence[ModelFile], labels: Texts) -> tuple[str, ...]:
-    """Those that have a probability; else all that are seen as a label or a prediction."""
+    """Those that have a probability; else all that are seen as a label or a prediction, in one vocabulary."""
     named = [model for model in models if model.probabilities]
     if not named:
-        seen = [labels, *(t for m in models for t in (m.predicted, *m.seeds) if t is not None)]
-        return natural_order({name for texts in seen for name in texts})
+        return natural_order(_seen_classes(models, set(labels)))
     classes = set(named[0].probabilities)
     if other := classes ^ set(named[-1].probabilities):
         raise DataError(
@@ -119,6 +121,39 @@ def find_classes(models: Sequence[ModelFile], labels: Texts) -> tuple[str, ...]:
             f"{named[0].table.name}; '{min(other)}' is in one of them alone"
         )
     return natural_order(classes)
+
+
+def _seen_classes(models: Sequence[ModelFile], labels: set[str]) -> set[str]:
+    """Raises DataError for predictions that share no class with the labels, or spell one otherwise."""
+    classes = set(labels)
+    for model in models:
+        predicted = {name for t in (model.predicted, *model.seeds) if t is not None for name in t}
+        where = f"{model.table.name}: {PREDICTION}"
+        if not predicted & labels:
+            raise DataError(
+                f"{where} is never one of the classes in '{LABEL}': predictions are {_some(predicted)}, labels "
+                f"{_some(labels)}; write both in the same words"
+            )
+        spelt = {_folded(name): name for name in labels - predicted}
+        for name in natural_order(predicted - labels):
+            if other := spelt.get(_folded(name)):
+                raise DataError(
+                    f"{where} says '{name}' where '{LABEL}' says '{other}'; write the class in one way"
+                )
+        classes |= predicted
+    return classes
+
+
+def _folded(name: str) -> str:
+    """What spellings of one name have in common: case, blanks and hyphens inside, leading zeros aside."""
+    text = unicodedata.normalize("NFKC", name).casefold()
+    letters = re.sub(r"(?<=\w)[\s_-]+(?=\w)", "", text)
+    return letters.lstrip("0") or "0" if letters.isdecimal() else letters
+
+
+def _some(names: set[str]) -> str:
+    shown = natural_order(names)
+    return ", ".join(shown[:SHOWN]) + (f" … ({len(shown)})" if len(shown) > SHOWN else "")
 
 
 def numbered(texts: Texts, number: Mapping[str, int], where: str, ids: Texts) -> NDArray[np.int64]:

@@ -38,7 +38,7 @@ NOT_PNG = re.compile(r"[^A-Za-z0-9+/=]")
 EXIT_WORDS = {
     0: "no gate failed",
     1: "a gate failed",
-    3: "a required group could not be decided",
+    3: "what has to be decided could not be",
 }
 
 
@@ -51,7 +51,7 @@ def audit_html(record: Record) -> str:
         r=record,
         status=display.state(record["status"]),
         sentences=display.after_status(record),
-        exit_words=_exit_words(record),
+        exit_words=EXIT_WORDS.get(record["exit_code"], ""),
         models=[model for model in ("teacher", "student") if record["overall"].get(model)],
         attributes=attributes(record),
         glance=_glance(record, titles),
@@ -77,12 +77,6 @@ def audit_html(record: Record) -> str:
         ],
     )
     return html
-
-
-def _exit_words(record: Record) -> str:
-    if record["status"] == "undecided" and not record["exit_code"]:
-        return "no gate failed; an undecided group counts where it is required"
-    return EXIT_WORDS.get(record["exit_code"], "")
 
 
 @cache

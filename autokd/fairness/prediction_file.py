@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from autokd.errors import DataError
 from autokd.fairness.group_columns import take_groups
 from autokd.fairness.model_file import (
+    LABEL,
     ModelFile,
     find_classes,
     match,
@@ -24,7 +25,6 @@ from autokd.fairness.model_file import (
 )
 from autokd.fairness.table_file import Table, Texts, read_tables, taken
 
-LABEL = "label"
 Paths = Path | Sequence[Path]
 
 

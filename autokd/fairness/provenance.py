@@ -149,6 +149,7 @@ def oddities(inputs: Inputs) -> list[str]:
         notes.append(
             f"{_names(list(right))} right about every image: nothing can differ between groups on images so easy."
         )
+    notes += _one_sided(inputs)
     present = np.unique(inputs.labels)
     if len(present) == 1:
         only = inputs.class_names[present[0]]
@@ -159,6 +160,31 @@ def oddities(inputs: Inputs) -> list[str]:
     if lone:
         notes.append(f"{', '.join(lone)}: there is one group alone, so nothing can be compared.")
     return notes
+
+
+def _one_sided(inputs: Inputs) -> list[str]:
+    """Classes that labels or predictions alone have; of models with probabilities the columns say what there is."""
+    if any(model.probabilities is not None for model in inputs.models.values()):
+        return []
+    labelled = np.bincount(inputs.labels, minlength=len(inputs.class_names))
+    predicted = sum(
+        np.bincount(model.predicted, minlength=len(inputs.class_names))
+        for model in inputs.models.values()
+    )
+    told = {
+        "is the label of no row, but predicted": (labelled == 0) & (predicted > 0),
+        "is never predicted, but the label of rows": (labelled > 0) & (predicted == 0),
+    }
+    return [
+        f"{_classes([name for name, here in zip(inputs.class_names, of, strict=True) if here])} {what}: is it spelt alike?"
+        for what, of in told.items()
+        if of.any()
+    ]
+
+
+def _classes(names: Sequence[str]) -> str:
+    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+    return f'Class "{names[0]}"{more}'
 
 
 def _names(models: Sequence[str]) -> str:

@@ -25,6 +25,8 @@ from autokd.fairness.tables import SHOWN, Row, Table
 Record = Mapping[str, Any]
 
 GATE_NAMES = {
+    "guessing": "better than guessing",
+    "accuracy_change": "accuracy of all images",
     "group_harmed": "group harmed",
     "harm_uneven": "harm uneven",
     "worst_group_floor": "worst group's floor",
@@ -35,7 +37,11 @@ GATE_NAMES = {
     "accuracy_gap": "accuracy gap",
 }
 MOST_OPEN = 100  # gates not passed that are shown without opening anything
-CHANGES = {"group_harmed", "calibration"}  # gates whose figures are differences with a sign
+CHANGES = {
+    "group_harmed",
+    "accuracy_change",
+    "calibration",
+}  # gates whose figures are differences with a sign
 GAPS = {"harm_uneven", "teacher", "accuracy_gap"}  # and without one
 
 

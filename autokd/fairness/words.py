@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autokd.fairness.gate import Gate
-from autokd.fairness.groups import Attribute
+from autokd.fairness.groups import EVERYONE, Attribute
 from autokd.records import AuditPolicy
 
 NAMED = 4  # undecided groups that the summary names; the others are in the table of gates
 # Of equally bad gates, those that say most about people come first.
 ORDER = (
+    "guessing",
     "group_harmed",
+    "accuracy_change",
     "worst_group_floor",
     "teacher",
     "accuracy_gap",
@@ -21,6 +23,7 @@ ORDER = (
     "coverage",
     "calibration",
 )
+NEAREST = ("group_harmed", "worst_group_floor", "teacher", "accuracy_gap", "accuracy_change")
 WIDEST = ("teacher", "accuracy_gap", "harm_uneven", "calibration")  # of these more is worse
 
 
@@ -42,6 +45,8 @@ def group_words(attribute: Attribute, group: str | None = None) -> str:
     """``site C``, ``sex F x site C``, ``class "7"``; without a group the attribute's name, ``sex x site``."""
     if group is None:
         return " x ".join(attribute.parts)
+    if group == attribute.name == EVERYONE:
+        return "the student as a whole"
     values = group.split("|")
     if len(values) != len(attribute.parts):  # a value has the sign in it
         return f"{group_words(attribute)} {group}"
@@ -54,12 +59,12 @@ def group_words(attribute: Attribute, group: str | None = None) -> str:
 
 def change_words(attribute: Attribute, group: str, figures: Mapping[str, Any]) -> str:
     """``site C loses 19.2 pp (25 of 120 images regressed, 2 fixed; Holm p<0.001)``."""
-    change = figures["accuracy_delta"]
+    change, p = figures["accuracy_delta"], p_words(figures["gate_p_holm"])
     verb = f"loses {points(-change)}" if change < 0 else f"gains {points(change)}"
     return (
         f"{group_words(attribute, group)} {verb if change else 'keeps its accuracy'} "
         f"({figures['regressed']} of {figures['n']} images regressed, {figures['fixed']} fixed; "
-        f"Holm {p_words(figures['gate_p_holm'])})"
+        f"{p if attribute.name == EVERYONE else f'Holm {p}'})"
     )
 
 
@@ -99,8 +104,8 @@ def _rank(gate: Gate) -> float:
 
 def _nearest(gates: Sequence[Gate]) -> list[Gate]:
     """What came nearest to a warning, where nothing warned."""
-    passed = [gate for gate in gates if gate.state == "pass" and gate.id in ORDER[:4]]
-    return sorted(passed, key=lambda gate: (ORDER.index(gate.id), _rank(gate)))[:1]
+    passed = [gate for gate in gates if gate.state == "pass" and gate.id in NEAREST]
+    return sorted(passed, key=lambda gate: (NEAREST.index(gate.id), _rank(gate)))[:1]
 
 
 def _verdict(gates: Sequence[Gate], models: Sequence[str], *, margin: float) -> str:
