@@ -9,6 +9,7 @@ from image_folders import load_folder, make_image_folder
 from PIL import Image
 
 from autokd.data import LazyImages, MemoryImages, load
+from autokd.data.headers import read_headers
 from autokd.errors import DataError
 
 torch.set_num_threads(1)
@@ -100,6 +101,16 @@ def test_images_that_are_none_are_named_before_anything_is_decoded(root, tmp_pat
     (root / "dog" / "dog2.png").write_text("nor this")
     with pytest.raises(DataError, match=r"dog1\.png: is not a readable image.*1 more such file"):
         load_folder(root, tmp_path)
+
+
+def test_headers_are_read_without_decoding_and_damaged_exif_is_let_be(root, tmp_path):
+    cut = root / "dog" / "dog1.png"
+    cut.write_bytes(cut.read_bytes()[:-80])
+    Image.new("RGB", (10, 10)).save(
+        root / "cat" / "damaged.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\x09"
+    )
+    files = tuple(str(path.relative_to(root)) for path in sorted(root.rglob("*.*")))
+    assert read_headers(root, files, tmp_path).image_size == 10
 
 
 @pytest.mark.parametrize("limit", [100, 2**30])

@@ -6,15 +6,19 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from autokd.data.folder import FolderReader
 from autokd.data.image_tree import count_of
-from autokd.data.images import ArrayReader, ImageSource, LazyImages, MemoryImages
+from autokd.data.images import ArrayReader, ImageReader, ImageSource, LazyImages, MemoryImages
 from autokd.data.split import Split
+from autokd.errors import ConfigError
 
 _SHOWN = 2  # pairs in a line
 
+Rows = NDArray[np.int64]
 Member = tuple[str, int]  # a split, and a place in it
 Pair = tuple[Member, Member]
 
@@ -45,12 +49,46 @@ def describe_copies(
         else:
             yield (
                 f"{count} are also in {first} {shown(found)}, so that its accuracy there is too "
-                "good; leave one of each, or give copies a data.metadata cluster of their own"
+                "good; data.copies: drop takes them out of train and val"
             )
     labels = {split: part.labels.tolist() for split, part in splits.items()}
     every = [pair for found in pairs.values() for pair in found]
     if two := [pair for pair in every if len({labels[split][place] for split, place in pair}) > 1]:
         yield f"{name}: {count_of(len(two), 'image')} under two classes {shown(two)}, of which one is wrong"
+
+
+def drop_copies(rows: Mapping[str, Rows], labels: Rows, reader: ImageReader) -> dict[str, Rows]:
+    """Without val's and train's copies of images in a later split or in themselves; test stays as it is.
+
+    What lies under two classes goes from both: nothing says which is right.
+    """
+    numbers = _numbers(reader)
+    used = np.concatenate(list(rows.values()))
+    of_label = np.unique(np.stack([numbers[used], labels[used]]), axis=1)[0]
+    images, classes = np.unique(of_label, return_counts=True)
+    taken = np.union1d(images[classes > 1], numbers[rows["test"]])
+    kept = {"test": rows["test"]}
+    for split in ("val", "train"):
+        mine = rows[split][~np.isin(numbers[rows[split]], taken)]
+        _, first = np.unique(numbers[mine], return_index=True)
+        kept[split] = mine[np.sort(first)]
+        taken = np.union1d(taken, numbers[mine])
+    return {split: kept[split] for split in rows}
+
+
+def _numbers(reader: ImageReader) -> Rows:
+    """The same number for images that are equal (N,)."""
+    if isinstance(reader, FolderReader):
+        numbers = np.arange(len(reader))
+        for group in reader.same:
+            numbers[group] = group[0]
+        return numbers
+    if isinstance(reader, ArrayReader):
+        digests = [_digest(reader.read(row)) for row in range(len(reader))]
+        return np.unique(digests, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    raise ConfigError(
+        "data.copies: drop compares files of a folder and arrays; leave it out for this source"
+    )
 
 
 def _copies(splits: Mapping[str, Split]) -> list[list[Member]]:
@@ -68,8 +106,7 @@ def _keys(images: ImageSource) -> Iterator[Hashable]:
     elif isinstance(images, LazyImages) and isinstance(images.reader, ArrayReader):
         yield from (_digest(images.reader.read(row)) for row in images.rows.tolist())
     elif isinstance(images, LazyImages) and isinstance(images.reader, FolderReader):
-        first = {row: group[0] for group in images.reader.same for row in group}
-        yield from (first.get(row, row) for row in images.rows.tolist())
+        yield from _numbers(images.reader)[images.rows].tolist()
 
 
 def _digest(pixels: Tensor) -> bytes:

@@ -13,13 +13,12 @@ from torch import Tensor
 
 # What Pillow's readers raise on files that are damaged, or made to do damage.
 UNREADABLE = (
-    UnidentifiedImageError,
     Image.DecompressionBombError,
-    OSError,
+    OSError,  # UnidentifiedImageError too
     EOFError,
     SyntaxError,
     ValueError,
-    TypeError,
+    RuntimeError,
     LookupError,
     OverflowError,
     MemoryError,
@@ -46,7 +45,7 @@ def refuse_deep(image: Image.Image) -> None:
 def explain(error: BaseException) -> str:
     """What is wrong with a file, in one line: ``is not a readable image: …``."""
     if isinstance(error, UnidentifiedImageError):
-        reason = "it has none of the formats that Pillow knows, or is damaged"
+        reason = "it is empty, damaged or of no format that Pillow knows"
     elif isinstance(error, OSError) and error.strerror:
         reason = error.strerror
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -55,7 +56,8 @@ def read_headers(root: Path, files: Sequence[str], cache: Path) -> Headers:
     path = cache / f"headers-2-{stamp[:16]}.json"
     if path.exists():
         return Headers(**json.loads(path.read_text(encoding="utf-8")))
-    with ThreadPoolExecutor(_THREADS) as threads:
+    with warnings.catch_warnings(), ThreadPoolExecutor(_THREADS) as threads:
+        warnings.simplefilter("ignore")  # Pillow's on damaged EXIF name no file
         headers = list(threads.map(_read_header, [root / name for name in files]))
     if bad := [header for header in headers if isinstance(header, str)]:
         more = f" (and {count_of(len(bad) - 1, 'more such file')})" if len(bad) > 1 else ""
@@ -132,7 +134,7 @@ def _read_header(path: Path) -> _Header | str:
     try:
         with path.open("rb") as file, Image.open(file) as image:
             refuse_deep(image)
-            turned = image.getexif().get(_ORIENTATION, 1) not in (0, 1)
+            # a photograph's .mpo holds it again for other screens
             moving = image.format != "MPO" and getattr(image, "is_animated", False)
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _TAIL))
@@ -141,9 +143,16 @@ def _read_header(path: Path) -> _Header | str:
                 mode=image.mode,
                 width=image.width,
                 height=image.height,
-                turned=turned,
+                turned=_is_turned(image),
                 moving=bool(moving),
                 print=f"{size} {end}",
             )
     except UNREADABLE as error:
         return f"{path}: {explain(error)}"
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Asked of what has EXIF alone: of a PNG without it Pillow would decode all pixels to look behind them."""
+    if image.format != "TIFF" and "exif" not in image.info:
+        return False
+    return image.getexif().get(_ORIENTATION, 1) not in (0, 1)

@@ -17,7 +17,7 @@ from torch import Tensor
 from autokd.class_order import places_in
 from autokd.config import DataConfig
 from autokd.data.array_file import array_file
-from autokd.data.copies import describe_copies
+from autokd.data.copies import describe_copies, drop_copies
 from autokd.data.cut import Cut, cut_rows
 from autokd.data.images import (
     CHUNK,
@@ -136,6 +136,9 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
         )
     except DataError as error:
         raise DataError(f"data {config.root or stored.name}: {error}") from None
+    if config.copies == "drop":
+        before, rows = rows, drop_copies(rows, stored.labels, stored.reader)
+        notes += _what_was_dropped(stored, before, rows)
     lazy = _lazy_images(config, stored, rows)
     if config.unlabelled:
         lazy["unlabelled"], more = read_unlabelled(config.unlabelled, lazy["train"], cache)
@@ -170,6 +173,20 @@ def _with_classes(stored: StoredSet, classes: tuple[str, ...]) -> StoredSet:
     if numbered and not set(names) & set(classes) and max(map(int, names)) < len(classes):
         return stored.renumbered(np.array([int(name) for name in names]), classes)
     return stored.renumbered(places_in(names, classes, "data.classes"), classes)
+
+
+def _what_was_dropped(
+    stored: StoredSet, before: dict[str, NDArray[np.int64]], after: dict[str, NDArray[np.int64]]
+) -> tuple[str, ...]:
+    gone = np.setdiff1d(np.arange(len(stored.class_names)), stored.labels[after["train"]])
+    if len(gone):
+        raise DataError(
+            f"{stored.name}: data.copies: drop leaves no image of class "
+            f"'{stored.class_names[gone[0]]}' in train"
+        )
+    lost = {name: len(before[name]) - len(after[name]) for name in before}
+    counts = [f"{count:,} of {name}" for name, count in lost.items() if count]
+    return (f"{stored.name}: copies dropped: {', '.join(counts)}",) if counts else ()
 
 
 def _lazy_images(

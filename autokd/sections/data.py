@@ -66,6 +66,8 @@ class DataConfig(Section):
     """Share that becomes test where the set has none."""
     limit: Positive | None = None
     """At most so many training images (val included), drawn by class."""
+    copies: Literal["keep", "drop"] = "keep"
+    """What becomes of images that occur twice: named only, or taken out of train and val, and out of both where two classes hold them."""
     flip: bool = True
     """Whether a mirrored image keeps its label; `false` for digits and text."""
     views: Positive = 4
