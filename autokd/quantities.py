@@ -38,6 +38,11 @@ def share_of(value: float, whole: float) -> float | None:
     return value / whole if whole else None
 
 
+def count_of(count: int, noun: str, plural: str | None = None) -> str:
+    """A number of things: ``1 trial``, ``1,200 trials``, ``2 classes`` where the plural is given."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def format_count(value: float) -> str:
     """Three digits and a unit: ``1.23G``, ``45.6M``, ``789k``, ``12``."""
     for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):

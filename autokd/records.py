@@ -485,6 +485,7 @@ class Report:
 
     note: str  # Markdown: the description of its own run
     files: Mapping[str, str]  # name -> text
+    shortfall: str = ""  # Markdown: why no student is good enough, and what to try; empty: one is
 
 
 def content_hash(record: Any) -> str:

@@ -235,6 +235,27 @@ def test_a_search_without_a_front_says_so():
     )
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "macs", "said"),
+    [
+        (0.85, 2_000_000, "keeps 94.4% of the teacher's val accuracy at 20.0% of its MACs (2.00M)."),
+        (0.9, 10_000_000, "keeps 100.0% of the teacher's val accuracy at as many MACs (10.0M)."),
+        (0.45, 15_000_000, "keeps 50.0% of the teacher's val accuracy at 1.5 times its MACs (15.0M)."),
+        (0.95, 10_000_000, "is more accurate than the teacher (val 95.0% against 90.0%) at as many MACs (10.0M)."),
+        (0.0, 2_000_000, "keeps 0.0% of the teacher's val accuracy at 20.0% of its MACs (2.00M)."),
+    ],
+)  # fmt: skip
+def test_a_student_is_held_against_its_teacher_in_words_that_read_right(accuracy, macs, said):
+    result = replace(RESULTS[4], val={"accuracy": accuracy, "loss": 1.0}, cost=costing(macs))
+    assert f"The most accurate {said}" in summarise([result], [result], TEACHER)
+
+
+def test_one_student_is_no_students():
+    assert summarise(RESULTS[4:5], RESULTS[4:5], TEACHER).startswith(
+        "1 student trained to its end; 1 within budget"
+    )
+
+
 def test_a_front_of_one_is_both_its_ends():
     summary = summarise(RESULTS[4:5], RESULTS[4:5], TEACHER)
     assert "The smallest" not in summary

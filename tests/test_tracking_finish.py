@@ -78,6 +78,20 @@ def test_a_members_audit_on_test_is_in_its_run_and_in_the_table_read_back(store,
     assert row["feasible"]
 
 
+def test_why_no_student_is_good_enough_is_read_back_until_one_is(store):
+    for text in ("None of these students is good enough: …\n\n- More epochs.", ""):
+        begin(store).finish(
+            [make_member(0)],
+            [make_result(0)],
+            growth=GROWTH,
+            stopped="",
+            report=lambda places, text=text: replace(make_report(places), shortfall=text),
+            frame=pd.DataFrame(),
+            info=make_info(),
+        )
+        assert read_study(store, None).shortfall == text
+
+
 def test_a_trial_beyond_a_limit_is_read_back_as_not_feasible(store):
     begin(store).log_trial(make_result(0, excess={"gap_growth": 0.02}))
     assert read_study(store, None).trials["feasible"].tolist() == [False]

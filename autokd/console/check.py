@@ -10,7 +10,7 @@ from rich.table import Table
 from autokd.console.columns import print_table
 from autokd.console.costs import COST_COLUMNS, LEAVING, cost_ranges
 from autokd.console.output import console
-from autokd.quantities import format_seconds
+from autokd.quantities import count_of, format_seconds
 
 CONTROLS = 4  # trials that every search begins with
 
@@ -34,7 +34,7 @@ def print_check(file: Path, check: Check) -> None:
     if check.join:
         out.print(f"Metadata: {check.join}.", markup=False)
     out.print(
-        f"{check.parameters} parameters are searched. {found.feasible_share:.0%} of {len(found.sampled)} sampled "
+        f"{count_of(check.parameters, 'parameter')} {'is' if check.parameters == 1 else 'are'} searched. {found.feasible_share:.0%} of {len(found.sampled)} sampled "
         "students fit the budget."
     )
     table = Table("model", "sampled", "within\nbudget", *COST_COLUMNS)
@@ -56,7 +56,7 @@ def print_check(file: Path, check: Check) -> None:
     )
     out.print(
         f"On this machine ({check.device}): {teacher}a trial about {format_seconds(check.trial_seconds)} "
-        f"({check.typical.spec.describe()}), {search.trials} trials {_between(once + least, once + most)}."
+        f"({check.typical.spec.describe()}), {count_of(search.trials, 'trial')} {_between(once + least, once + most)}."
     )
     if check.live_seconds is not None:
         out.print(

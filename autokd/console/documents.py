@@ -31,6 +31,7 @@ def search_document(result: SearchResult) -> dict[str, Any]:
         "stopped_because": result.stopped_because,
         "interrupted": result.interrupted,
         "summary": result.summary,
+        "shortfall": result.shortfall,
         "front": rows(result.front),
         "links": result.links,
         "pending": result.pending,
@@ -45,6 +46,7 @@ def front_document(frame: pd.DataFrame, stored: StoredStudy) -> dict[str, Any]:
         "objectives": stored.objectives,
         "hypervolume": stored.hypervolume,
         "teacher": stored.teacher,
+        "shortfall": stored.shortfall or None,
         "front": rows(frame),
     }
 

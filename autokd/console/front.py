@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from autokd.console.columns import print_table
 from autokd.console.output import VERDICTS, console
 from autokd.masking import without_secrets
-from autokd.quantities import format_cost, share_of
+from autokd.quantities import count_of, format_cost, share_of
 from autokd.records import TeacherInfo, TrialResult
 
 if TYPE_CHECKING:
@@ -40,10 +41,12 @@ def print_result(result: SearchResult, tracking_uri: str | None) -> None:
     print_front(result.front, result.info.teacher, result.results)
     out = Console(soft_wrap=True, highlight=False)
     out.print(f"\n{result.summary}")
+    if result.shortfall:
+        print_shortfall(result.shortfall.text())
     out.print(f"Stopped: {result.stopped_because}. Study: {result.study}")
     if result.pending or not result.links:
         out.print(
-            f"MLflow was away: {result.pending} trials and the front are not there yet, and nothing is lost. When it is "
+            f"MLflow was away: {count_of(result.pending, 'trial')} and the front are not there yet, and nothing is lost. When it is "
             f"back: autokd sync {result.study}"
             + (f" --tracking-uri {without_secrets(tracking_uri)}" if tracking_uri else "")
         )
@@ -53,11 +56,21 @@ def print_result(result: SearchResult, tracking_uri: str | None) -> None:
         out.print(_see(tracking_uri, result.links["view"]))
 
 
+def print_shortfall(text: str) -> None:
+    """Why nothing here is to be shipped, and what to try instead."""
+    sentence, _, advice = text.partition("\n")
+    out = console()
+    out.print(f"\n[bold yellow]{escape(sentence)}[/]")
+    out.print(f"What to try:\n{escape(advice.strip())}\n")
+
+
 def print_synced(synced: Synced, tracking_uri: str | None) -> None:
     """What the store has after `autokd sync`."""
     out = Console(soft_wrap=True, highlight=False)
     front = "the search has not ended" if synced.front is None else f"front of {synced.front}"
-    out.print(f"{synced.study}: {synced.trials} trials and {front} are in {synced.address}")
+    out.print(
+        f"{synced.study}: {count_of(synced.trials, 'trial')} and {front} are in {synced.address}"
+    )
     out.print(_see(tracking_uri, synced.view))
 
 
@@ -116,6 +129,8 @@ def print_stored_front(frame: pd.DataFrame, stored: StoredStudy) -> None:
             teacher["macs"],
         )
     _print(table, repeated=bool(frame["seeds"].notna().any()))
+    if stored.shortfall:
+        print_shortfall(stored.shortfall)
 
 
 def _front_table(title: str) -> Table:

@@ -10,7 +10,7 @@ from rich.table import Table
 from autokd.console.columns import print_table
 from autokd.console.costs import COST_COLUMNS, LEAVING, cost_ranges
 from autokd.console.output import console
-from autokd.quantities import format_cost
+from autokd.quantities import count_of, format_cost
 
 if TYPE_CHECKING:
     from autokd.engine.outline import Outline
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 def print_outline(file: Path, found: Outline) -> None:
     out = console()
-    total = "students without number" if found.total is None else f"{found.total:,} students"
+    total = "students without number" if found.total is None else count_of(found.total, "student")
     sampled = sorted(found.survey.sampled, key=lambda each: each.cost.macs)
     fitting = len(found.survey.feasible)
     limits = ", ".join(
         f"{name} {format_cost(name, limit)}" for name, limit in found.budget.limits.items()
     )
     out.print(
-        f"{file}: {total} of {len(found.students)} models. Of {len(sampled)} sampled, {fitting} "
+        f"{file}: {total} of {count_of(len(found.students), 'model')}. Of {len(sampled)} sampled, {fitting} "
         f"({found.survey.feasible_share:.0%}) fit the budget ({limits or 'no limits'})."
     )
     table = Table("model", "students", "sampled", "within\nbudget", *COST_COLUMNS)

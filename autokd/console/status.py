@@ -8,7 +8,7 @@ from rich.table import Table
 
 from autokd.console.columns import print_table
 from autokd.console.output import console
-from autokd.quantities import format_cost, format_seconds
+from autokd.quantities import count_of, format_cost, format_seconds
 
 if TYPE_CHECKING:
     from autokd.engine.status import Status
@@ -21,7 +21,7 @@ def print_status(status: Status) -> None:
     state = f"ended: {status.ended}" if status.ended else "running"
     out.print(f"{status.study} {state}; last heard of {age} ago")
     out.print(
-        f"{status.begun} of {status.target} trials begun ({counts or 'none done'}), {status.epochs} epochs, "
+        f"{status.begun} of {count_of(status.target, 'trial')} begun ({counts or 'none done'}), {count_of(status.epochs, 'epoch')}, "
         f"hypervolume {status.hypervolume:.3f}"
     )
     if rejected := status.counts.get("rejected", 0):

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from autokd.data.image_tree import (
     ImageTree,
     count_images,
-    count_of,
     find_images,
     loose_images,
     some,
@@ -21,6 +20,7 @@ from autokd.data.image_tree import (
 from autokd.data.split_names import split_of, split_within
 from autokd.data.stored_set import SPLITS
 from autokd.errors import DataError, nearest_name
+from autokd.quantities import count_of
 
 # Tiny ImageNet's val: all images in images/, their classes in a table
 _TABLE, _UNSORTED = "*_annotations.txt", "images"

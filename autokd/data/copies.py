@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autokd.data.folder import FolderReader
-from autokd.data.image_tree import count_of
 from autokd.data.images import ArrayReader, ImageReader, ImageSource, LazyImages, MemoryImages
 from autokd.data.split import Split
 from autokd.errors import ConfigError
+from autokd.quantities import count_of
 
 _SHOWN = 2  # pairs in a line
 

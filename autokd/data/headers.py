@@ -15,8 +15,8 @@ from pathlib import Path
 from PIL import Image
 
 from autokd.data.decode import UNREADABLE, explain, refuse_deep
-from autokd.data.image_tree import count_of
 from autokd.errors import DataError
+from autokd.quantities import count_of
 
 _GREY = ("L", "1")
 _ORIENTATION = 0x0112  # EXIF; 1 is upright

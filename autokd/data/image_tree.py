@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autokd.errors import DataError
+from autokd.quantities import count_of
 
 # What people keep photographs and drawings in, and Pillow opens. Not its readers of documents and
 # of other programs' files (.pdf, .eps, .psd, .ico): those lie beside images more often than they are some.
@@ -176,10 +177,6 @@ def some(names: Sequence[str]) -> str:
     """A few names, and how many there are more."""
     shown = ", ".join(names[:_SHOWN])
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
-
-
-def count_of(count: int, noun: str, plural: str | None = None) -> str:
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def _in_order(names: Iterable[str]) -> str:

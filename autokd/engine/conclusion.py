@@ -34,6 +34,7 @@ from autokd.report.insight.page import insight_html
 from autokd.report.insight.words import closing_sentences
 from autokd.report.parallel import parallel_html
 from autokd.report.plot import pareto_html
+from autokd.report.shortfall import Shortfall, find_shortfall
 from autokd.report.words import summarise
 from autokd.tracking.write import Tracker
 
@@ -50,6 +51,7 @@ class Conclusion:
     frame: pd.DataFrame  # columns: autokd.report.frame.COLUMNS
     summary: str
     insight: Insight | None  # None: the search is to go on
+    shortfall: Shortfall | None  # None: a student is good enough, or the search is to go on
 
 
 def conclude(info: SearchInfo, ledger: Ledger, *, tested: bool) -> Conclusion:
@@ -79,6 +81,9 @@ def conclude(info: SearchInfo, ledger: Ledger, *, tested: bool) -> Conclusion:
         frame=front_frame(front, info.teacher, members),
         summary=summary,
         insight=insight,
+        shortfall=find_shortfall(results, front, members, info, growth=insight.growth)
+        if insight
+        else None,
     )
 
 
@@ -107,8 +112,10 @@ def _report(found: Conclusion, info: SearchInfo, scale: Scale, places: Places) -
     assert found.insight is not None
     results, front, title = found.results, found.front, info.study
     pages = {number: places.address + page for number, page in places.trials.items()}
-    words = {"summary": found.summary}
+    shortfall = found.shortfall.text() if found.shortfall else ""
+    words = {"summary": found.summary, "shortfall": shortfall}
     return Report(
+        shortfall=shortfall,
         note=front_note(front, found.members, info, places, **words),
         files={
             "report.md": front_markdown(front, found.members, info, places, **words),

@@ -16,6 +16,7 @@ from autokd.engine.proposer import Proposer
 from autokd.engine.strategies import Strategy
 from autokd.errors import AutoKDError
 from autokd.failure import OVER_MEMORY
+from autokd.quantities import count_of
 from autokd.records import Cost, TrialResult
 from autokd.stopwatch import Stopwatch
 from autokd.trial import describe_excess, trial_seed
@@ -220,7 +221,7 @@ class Driver:
         """Why no further trial is begun; those that are begun may go on."""
         wanted = self.limits.trials
         if self.ledger.begun >= wanted:
-            return f"{wanted} trials"
+            return count_of(wanted, "trial")
         if self.ledger.rejected > MOST_REJECTED * wanted:
             return "too few candidates fit the budget"
         return None
@@ -231,7 +232,7 @@ class Driver:
         if limits.time and time.monotonic() - self._start >= limits.time:
             return "time is up"
         if limits.epochs and self.ledger.epochs >= limits.epochs:
-            return f"{limits.epochs} epochs"
+            return count_of(limits.epochs, "epoch")
         return None
 
     def _stall(self) -> str | None:

@@ -16,6 +16,7 @@ from autokd.engine.scale import Scale
 from autokd.errors import AutoKDError
 from autokd.on_test import accuracy_on_test, evaluate_on_test
 from autokd.records import SearchInfo, TrialResult
+from autokd.report.shortfall import Shortfall
 from autokd.task import Task
 from autokd.tracking.write import Tracker
 
@@ -30,6 +31,7 @@ class SearchResult:
     run_id: str | None  # of the MLflow parent run; None: MLflow was away all the time
     front: pd.DataFrame  # columns: autokd.report.frame.COLUMNS
     summary: str
+    shortfall: Shortfall | None  # why no student is good enough; None: one is, or it is to go on
     stopped_because: str
     interrupted: bool  # by its user: the front is not tested yet, and the same search goes on
     links: Mapping[str, str]  # into the MLflow UI, below its address; empty where there is no run
@@ -81,6 +83,7 @@ def finish(
         run_id=tracker.run_id,
         front=found.frame,
         summary=found.summary,
+        shortfall=found.shortfall,
         stopped_because=reason,
         interrupted=interrupted,
         links=asdict(tracker.links()) if tracker.run_id else {},

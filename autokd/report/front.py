@@ -26,11 +26,12 @@ def front_markdown(
     places: Places,
     *,
     summary: str,
+    shortfall: str = "",
 ) -> str:
-    """The whole of it, as a file of the report."""
-    advice = _advice(front, members, info, places)
+    """The whole of it, as a file of the report. `shortfall`: why no student is good enough, and what to try."""
+    advice = _emphasised(shortfall) or _advice(front, members, info, places)
     table = "\n".join(_table(front, members, places))
-    return f"# Pareto front\n\n{advice}\n\n{summary.strip()}\n\n{table}\n\n{_how(members)}\n\n{_next(front, info)}\n"
+    return f"# Pareto front\n\n{advice}\n\n{summary.strip()}\n\n{table}\n\n{_how(members)}\n\n{_next(front, info, ship=not shortfall)}\n"
 
 
 def front_note(
@@ -40,6 +41,7 @@ def front_note(
     places: Places,
     *,
     summary: str,
+    shortfall: str = "",
 ) -> str:
     """The description of the search's own run: as many rows of the table as it holds, the front's order."""
     links = " · ".join(
@@ -48,13 +50,19 @@ def front_note(
             *(f"[{words}]({places.report.format(name)})" for name, words in _FILES.items()),
         )
     )
-    advice = _advice(front, members, info, places)
+    advice = _emphasised(shortfall) or _advice(front, members, info, places)
     table = _table(front, members, places)
     whole = len(table)
     while True:
         rest = "" if len(table) == whole else "\n\nThe rest is in report.md."
         note = "\n\n".join(
-            (advice, summary.strip(), "\n".join(table) + rest, links, _next(front, info))
+            (
+                advice,
+                summary.strip(),
+                "\n".join(table) + rest,
+                links,
+                _next(front, info, ship=not shortfall),
+            )
         ).strip()
         if len(note) <= NOTE_LENGTH or len(table) <= 2:
             return note[:NOTE_LENGTH]
@@ -122,16 +130,23 @@ def _how(members: Sequence[FrontMember]) -> str:
     return f"{_NOTE} {_SEEDS}" if any(member.again for member in members) else _NOTE
 
 
-def _next(front: Sequence[TrialResult], info: SearchInfo) -> str:
-    """Commands that go on from here."""
+def _emphasised(shortfall: str) -> str:
+    sentence, _, rest = shortfall.partition("\n")
+    return f"**{sentence}**\n\nWhat to try:\n{rest}" if shortfall else ""
+
+
+def _next(front: Sequence[TrialResult], info: SearchInfo, *, ship: bool) -> str:
+    """Commands that go on from here; how to `ship` a student where one is good enough."""
     if not front:
         return ""
     name = f"{info.study}/{front[0].number}"
-    return (
+    text = (
         f"To search again: `autokd search search.yaml --seed {info.seed}` with `search.yaml` of this run's files. To train one again: "
-        f"`autokd run {name}`; to ship it: `autokd export {name} --output DIR`; to put it into the model registry: "
-        f"`autokd register {name} --name NAME`."
+        f"`autokd run {name}`"
     )
+    if ship:
+        text += f"; to ship it: `autokd export {name} --output DIR`; to put it into the model registry: `autokd register {name} --name NAME`"
+    return f"{text}."
 
 
 _NOTE = (

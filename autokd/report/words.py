@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
-from autokd.quantities import format_count, share_of
+from autokd.quantities import count_of, format_count, share_of
 from autokd.records import AUDIT_STATES, FrontMember, Remeasured, TeacherInfo, TrialResult
 
 ASIDES = {"stopped": "stopped early", "rejected": "rejected untrained", "failed": "failed"}
@@ -34,7 +34,7 @@ def summarise(
         for state in ASIDES
         if (count := sum(result.state == state for result in results))
     ]
-    counts = f"{trained} students trained to their end"
+    counts = f"{count_of(trained, 'student')} trained to {'its' if trained == 1 else 'their'} end"
     counts += f" ({', '.join(asides)})" if asides else ""
     if not front and trained:
         return f"{counts}; none kept the gap between groups within audit.max_gap_growth, so there is no front."
@@ -61,12 +61,19 @@ def _against(result: TrialResult, teacher: TeacherInfo) -> str:
             f"has a val accuracy of {result.val['accuracy']:.1%} (the teacher: {teacher.val_accuracy:.1%}) "
             f"at {format_count(result.cost.macs)} MACs (the teacher: {format_count(teacher.cost.macs)})"
         )
-    return (
-        f"keeps {kept:.1%} of the teacher's accuracy at {share:.2g} of its MACs"
-        if share >= 1
-        else f"keeps {kept:.1%} of the teacher's val accuracy at {share:.1%} of its MACs "
-        f"({format_count(result.cost.macs)})"
+    accuracy = (
+        f"keeps {kept:.1%} of the teacher's val accuracy"
+        if kept <= 1
+        else f"is more accurate than the teacher (val {result.val['accuracy']:.1%} against {teacher.val_accuracy:.1%})"
     )
+    return f"{accuracy} {_share_of_macs(share)} ({format_count(result.cost.macs)})"
+
+
+def _share_of_macs(share: float) -> str:
+    """``at 6.3% of its MACs``, ``at 1.5 times its MACs``."""
+    if round(share, 2) == 1:
+        return "at as many MACs"
+    return f"at {share:.1%} of its MACs" if share < 1 else f"at {share:.3g} times its MACs"
 
 
 def _shrink(members: Sequence[FrontMember]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from autokd.errors import TrackingError, nearest_name
 from autokd.records import COSTS, REMEASURED, Budget, Candidate
 from autokd.tracking.rows import Row, Rows
-from autokd.tracking.standing import ON_FRONT
+from autokd.tracking.standing import ON_FRONT, SHORTFALL
 from autokd.tracking.store import Store, one_line_errors
 from autokd.tracking.trial_run import AGAIN
 
@@ -102,6 +102,7 @@ class StoredStudy:
     teacher: Mapping[str, Any]  # name, hash, source, val_accuracy and the costs that were measured
     data: Mapping[str, Any]  # name, hash, source, classes, train_count, val_count, test_count
     hypervolume: float | None
+    shortfall: str  # why no student is good enough, and what to try; empty: one is, or it runs
     trials: pd.DataFrame  # COLUMNS, by number; a missing value where a trial has none
 
 
@@ -146,6 +147,7 @@ def read_study(store: Store | Rows, study: str | None, *, front_only: bool = Fal
         data={"name": params["data"]}
         | {key: _count(key, v) for key, v in _below(params, "data.").items()},
         hypervolume=metrics.get("hypervolume"),
+        shortfall=run.data.tags.get(SHORTFALL, ""),
         trials=_frame(children),
     )
 

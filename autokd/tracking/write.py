@@ -16,7 +16,7 @@ from autokd.insight import Growth
 from autokd.records import FrontMember, Places, Report, SearchInfo, TrialResult
 from autokd.tracking import front_run, runs, study_run
 from autokd.tracking.environment import first_line, mlflow_failures
-from autokd.tracking.standing import ON_FRONT, Standing
+from autokd.tracking.standing import ON_FRONT, SHORTFALL, Standing
 from autokd.tracking.store import Store, one_line_errors, tag_is
 from autokd.tracking.study_run import Links
 from autokd.tracking.view import save_view
@@ -206,6 +206,7 @@ class Tracker:
             front_run.log_report(store, search.run_id, made.files, frame)
             store.client.set_tag(search.run_id, "mlflow.note.content", made.note)
             store.client.set_tag(search.run_id, "autokd.stopped", stopped)
+            store.client.set_tag(search.run_id, SHORTFALL, made.shortfall)
             store.client.set_terminated(search.run_id, "FINISHED")
         save_view(store, search.experiment_id, search.info, trials)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from autokd.insight import Broken, Growth, Importance, Importances, Insight
-from autokd.quantities import format_seconds
+from autokd.quantities import count_of, format_seconds
 from autokd.records import COSTS
 
 LIMITS = {
@@ -94,7 +94,9 @@ def opening_sentences(insight: Insight) -> list[str]:
     )
     return [
         f"It looked for students with the best trade-off between {_listed(names)}.",
-        f"{insight.proposed} trials: {states}." if states else "No trial has got anywhere yet.",
+        f"{count_of(insight.proposed, 'trial')}: {states}."
+        if states
+        else "No trial has got anywhere yet.",
         "All figures are from val; test plays no part.",
     ]
 
@@ -105,7 +107,7 @@ def closing_sentences(insight: Insight) -> list[str]:
     if leading := insight.importances.standing_out:
         names = _listed([f"{each.parameter} (the best: {each.best_values})" for each in leading])
         sentences.append(f"Who is among the best depends most on {names}.")
-    if (gain := _late_gain(insight.growth)) > GROWING:
+    if (gain := late_gain(insight.growth)) > GROWING:
         sentences.append(
             f"The front is still growing ({gain:.1%} in the last quarter of the time): more trials may improve it."
         )
@@ -163,11 +165,11 @@ def growth_sentences(insight: Insight) -> list[str]:
     near = next(g for g in insight.growth if g.hypervolume >= NEARLY * end.hypervolume)
     latest = insight.growth[-2]
     return [
-        f"The hypervolume is {end.hypervolume:.3f} after {end.trials} trials, {end.epochs} epochs and "
+        f"The hypervolume is {end.hypervolume:.3f} after {count_of(end.trials, 'trial')}, {count_of(end.epochs, 'epoch')} and "
         f"{format_seconds(end.clock)}.",
-        f"{NEARLY:.0%} of that was reached with {near.trials} trials, {near.epochs} epochs and "
+        f"{NEARLY:.0%} of that was reached with {count_of(near.trials, 'trial')}, {count_of(near.epochs, 'epoch')} and "
         f"{format_seconds(near.clock)}.",
-        f"The last quarter of the time added {_late_gain(insight.growth):.1%} of it; the last gain came after "
+        f"The last quarter of the time added {late_gain(insight.growth):.1%} of it; the last gain came after "
         f"{format_seconds(latest.clock)}.",
     ]
 
@@ -182,7 +184,7 @@ def rejection_sentences(insight: Insight) -> list[str]:
             f"{rejected} of {insight.proposed} trials ({share:.0%}) were over the budget and not trained."
         ]
     else:
-        sentences = [f"None of {insight.proposed} trials was over the budget."]
+        sentences = [f"None of {count_of(insight.proposed, 'trial')} was over the budget."]
     broken = {each.limit: each for each in insight.broken}
     if costs := [each for each in insight.broken if each.limit in COSTS]:
         sentences.append(
@@ -238,7 +240,7 @@ def in_activities(seconds: Mapping[str, float], names: Mapping[str, str]) -> dic
     return known | {name: each for name, each in seconds.items() if name not in names}
 
 
-def _late_gain(growth: Sequence[Growth]) -> float:
+def late_gain(growth: Sequence[Growth]) -> float:
     """Share of the final hypervolume that came late; 0 where there is no front."""
     end = growth[-1]
     before = max(g.hypervolume for g in growth if g.clock <= LATE * end.clock)
