@@ -144,6 +144,41 @@ def test_files_that_are_no_idx_are_named(tmp_path):
         load(tmp_path / "cache", source="mnist", root=tmp_path)
 
 
+def idx(values: np.ndarray) -> bytes:
+    header = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+    return header + values.astype(np.uint8).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({1: np.arange(20) % 10}, r"^mnist: train has 60 images of \(1, 28, 28\) and 20 labels"),
+        ({2: np.zeros((20, 32, 32))}, r"test has 20 images of \(1, 32, 32\) and 20 labels, train"),
+        ({1: np.full(60, 200)}, r"^mnist: label 200 is none of 10 classes; fetch the files again"),
+        ({0: b"short"}, r"root: not what torchvision's MNIST reads"),
+        ({0: idx(np.zeros((60, 28, 28)))[:1000]}, r"root: not what torchvision's MNIST reads"),
+        ({3: None}, r"^mnist: no t10k-labels-idx1-ubyte\[\.gz\] in .*root, and a download failed"),
+    ],
+)
+def test_files_that_do_not_belong_together_are_refused(tmp_path, no_network, changed, message):
+    root = tmp_path / "root"
+    write_idx_root(root, packed=False)
+    for place, content in changed.items():
+        path = root / IDX_FILES[place]
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content if isinstance(content, bytes) else idx(content))
+    with pytest.raises(DataError, match=message):
+        load(tmp_path / "cache", source="mnist", root=root)
+
+
+def test_a_file_in_place_of_their_folder_is_named(tmp_path):
+    write_idx_root(tmp_path)
+    root = tmp_path / f"{IDX_FILES[0]}.gz"
+    with pytest.raises(DataError, match=r"ubyte\.gz: is a file; data\.root must be the folder"):
+        load(tmp_path / "cache", source="mnist", root=root)
+
+
 @pytest.fixture
 def no_network(monkeypatch):
     """Every connection is refused at once, as on a machine without a network."""

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock
+from numpy.typing import NDArray
 from torch import Tensor
 
 from autokd.config import DataConfig
@@ -70,7 +71,7 @@ def read_qmnist(config: DataConfig, cache: Path) -> StoredSet:
     return StoredSet(
         name="qmnist",
         reader=ArrayReader(part.data.unsqueeze(1)),
-        labels=labels.astype(np.int64),
+        labels=_checked("qmnist", labels, part.classes),
         class_names=tuple(part.classes),
         channels=1,
         image_size=part.data.shape[2],
@@ -93,9 +94,8 @@ def _read_idx(
     reader: str, name: str, root: Path | None, cache: Path, *, mirrors: bool
 ) -> StoredSet:
     parts = _open_idx(reader, name, root, cache, IDX_FILES, _BOTH)
-    pixels = torch.cat([part.data for part in parts]).unsqueeze(1)
-    labels = [part.targets for part in parts]
-    return _stored(name, pixels, labels, parts[0].classes, mirrors=mirrors)
+    pixels = [part.data.unsqueeze(1) for part in parts]
+    return _stored(name, pixels, [p.targets for p in parts], parts[0].classes, mirrors=mirrors)
 
 
 def _open_idx(
@@ -106,29 +106,49 @@ def _open_idx(
     files: Sequence[str],
     options: Sequence[dict[str, Any]],
 ) -> tuple[Any, ...]:
-    folder = root or cache / "downloads"
-    if root is not None and (found := find_idx_files(root, reader, files)) is not None:
+    folder = _folder(root, cache)
+    found = find_idx_files(root, reader, files) if root is not None else None
+    if found is not None:
         folder = _lay_out(found, files, reader, cache)
     try:
         return _open(reader, folder, options)
     except (ValueError, IndexError, AssertionError, TypeError) as error:
-        raise DataError(f"{folder}: not what torchvision's {reader} reads: {error}") from None
+        raise _unreadable(reader, root or folder, error) from None
     except (OSError, RuntimeError) as error:
-        others = {2: "its labels", 4: "its three companions"}[len(files)]
-        wanted = f"{files[0]}[.gz] and {others}"
-        raise _not_there(name, wanted, root, folder, error) from None
+        if found is not None:  # nothing was downloaded
+            raise _unreadable(reader, root or folder, error) from None
+        raise _not_there(name, _missing(folder, files), root, folder, error) from None
+
+
+def _folder(root: Path | None, cache: Path) -> Path:
+    if root is not None and root.exists() and not root.is_dir():
+        raise DataError(f"{root}: is a file; data.root must be the folder that holds the files")
+    return root or cache / "downloads"
+
+
+def _missing(folder: Path, files: Sequence[str]) -> str:
+    """Which files are not there; in short where none is."""
+    absent = [name for name in files if not any(folder.rglob(f"{name}*"))]
+    if 0 < len(absent) < len(files):
+        return ", ".join(f"{name}[.gz]" for name in absent)
+    others = {2: "its labels", 4: "its three companions"}[len(files)]
+    return f"{files[0]}[.gz] and {others}"
+
+
+def _unreadable(reader: str, folder: Path, error: Exception) -> DataError:
+    return DataError(f"{folder}: not what torchvision's {reader} reads: {error}")
 
 
 def _read_cifar(reader: str, name: str, archive: str, root: Path | None, cache: Path) -> StoredSet:
-    folder = root or cache / "downloads"
+    folder = _folder(root, cache)
     try:
         parts = _open(reader, folder, _BOTH)
     except (OSError, RuntimeError) as error:
         wanted = f"{archive} or what is in it"
         raise _not_there(name, wanted, root, folder, error) from None
-    pixels = torch.from_numpy(np.concatenate([part.data for part in parts])).permute(0, 3, 1, 2)
+    pixels = [torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous() for part in parts]
     labels = [torch.tensor(part.targets) for part in parts]
-    return _stored(name, pixels.contiguous(), labels, parts[0].classes, mirrors=True)
+    return _stored(name, pixels, labels, parts[0].classes, mirrors=True)
 
 
 def find_idx_files(
@@ -216,21 +236,30 @@ def _not_there(
 
 
 def _stored(
-    name: str, pixels: Tensor, labels: list[Tensor], classes: list[str], *, mirrors: bool
+    name: str, pixels: list[Tensor], labels: list[Tensor], classes: list[str], *, mirrors: bool
 ) -> StoredSet:
-    train, test = labels
-    if len(train) + len(test) != len(pixels):
-        raise DataError(
-            f"{name}: {len(pixels)} images and {len(train) + len(test)} labels; fetch the files again"
-        )
-    own_split = np.repeat(["train", "test"], [len(train), len(test)])
+    """Of train and test."""
+    for split, images, own in zip(("train", "test"), pixels, labels, strict=True):
+        if len(images) != len(own) or images.shape[1:] != pixels[0].shape[1:]:
+            raise DataError(
+                f"{name}: {split} has {len(images)} images of {tuple(images.shape[1:])} and "
+                f"{len(own)} labels, train images of {tuple(pixels[0].shape[1:])}; fetch the files again"
+            )
     return StoredSet(
         name=name,
-        reader=ArrayReader(pixels),
-        labels=torch.cat(labels).numpy().astype(np.int64),
+        reader=ArrayReader(torch.cat(pixels)),
+        labels=_checked(name, torch.cat(labels).numpy(), classes),
         class_names=tuple(classes),
-        channels=pixels.shape[1],
-        image_size=pixels.shape[2],
-        own_split=own_split,
+        channels=pixels[0].shape[1],
+        image_size=pixels[0].shape[2],
+        own_split=np.repeat(["train", "test"], [len(own) for own in labels]),
         mirrors=mirrors,
     )
+
+
+def _checked(name: str, labels: NDArray[np.integer[Any]], classes: list[str]) -> NDArray[np.int64]:
+    if len(wrong := labels[(labels < 0) | (labels >= len(classes))]):
+        raise DataError(
+            f"{name}: label {wrong[0]} is none of {len(classes)} classes; fetch the files again"
+        )
+    return labels.astype(np.int64)
