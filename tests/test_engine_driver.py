@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from autokd.config import Config, override_config, parse_config
 from autokd.engine.candidate_file import parse_candidate_file
+from autokd.engine.check import check_search
 from autokd.engine.database import ledger_url
 from autokd.engine.driver import MOST_DEATHS
 from autokd.engine.insight import load_insight
@@ -266,6 +267,12 @@ def test_two_drivers_of_one_search_do_not_write_its_ledger_together(finished):
 def candidate_file(directory: Path, trial: TrialResult) -> str:
     assert trial.folder is not None
     return (directory / trial.folder / "candidate.yaml").read_text()
+
+
+def test_a_check_counts_no_time_for_a_teacher_that_is_there(finished, tmp_path):
+    directory, _, _ = finished
+    assert check_search(CONFIG, directory=directory, device="cpu").teacher_seconds is None
+    assert check_search(CONFIG, directory=tmp_path, device="cpu").teacher_seconds > 0
 
 
 def test_a_candidate_file_holds_all_that_a_trial_needs(finished):

@@ -52,6 +52,8 @@ def print_check(file: Path, check: Check) -> None:
     teacher = (
         f"training the teacher about {format_seconds(check.teacher_seconds)} (once), "
         if check.teacher_seconds is not None
+        else "the teacher is there already, "
+        if any(member.train for member in check.config.teacher.members)
         else ""
     )
     out.print(

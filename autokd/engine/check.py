@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
 
 from autokd.auditing import check_audit
 from autokd.config import Config
 from autokd.cost import with_threads
 from autokd.data import load_data
 from autokd.engine.executors import share_threads
+from autokd.engine.pace import seconds_per_image
 from autokd.engine.place import CACHE, make_writable
 from autokd.engine.strategies import least_share
 from autokd.engine.survey import Sampled, Survey, survey_file, try_pretrained
-from autokd.objective import loss_terms
 from autokd.records import DataInfo, Stage
 from autokd.space import centre
-from autokd.students import InputFormat
 from autokd.task import choose_device
-from autokd.teachers import build_student, describe_teacher
-
-STEPS = 3  # that are timed, after one to warm up
+from autokd.teachers import build_student, describe_teacher, inputs_of, needs_training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +53,27 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
     members = [(each, describe_teacher(each, data)) for each in config.teacher.members]
     for _, stage in members:
         costs(stage.student)  # refuses a teacher that can't be built
-    to_train = [stage for member, stage in members if member.train]
+    to_train = [
+        stage
+        for place, (member, stage) in enumerate(members)
+        if needs_training(member, data, cache=cache, seed=config.seed + place)
+    ]
 
-    def seconds(stage: Stage, *, frozen: bool = False) -> float:
-        """To train on all images, or with `frozen` to ask for their logits."""
+    def pace(stage: Stage, *, frozen: bool = False) -> float:
+        """Seconds an image, to train or with `frozen` to ask for its logits."""
         model = build_student(stage.student, data).requires_grad_(not frozen)
-        images = len(data.shown(taught=bool(stage.teachers) or frozen)) * stage.training.epochs
-        inputs = InputFormat(image_size=stage.student.image_size, mean=data.mean, std=data.std)
+        inputs = inputs_of(stage.student, data)
         with with_threads(share_threads(config.search.workers)):
-            return images * _seconds_per_image(model, stage, inputs, data.info, chosen)
+            return seconds_per_image(model, stage, inputs, data.info, chosen)
+
+    def seconds(stage: Stage) -> float:
+        """To train on all images, and to ask for val's after every epoch."""
+        shown = len(data.shown(taught=bool(stage.teachers)))
+        asked = len(data.val) * pace(stage, frozen=True)
+        return stage.training.epochs * (shown * pace(stage) + asked)
+
+    def live_seconds(stage: Stage) -> float:
+        return stage.training.epochs * len(data.shown(taught=True)) * pace(stage, frozen=True)
 
     # a last stage of fine-tuning asks no teacher
     taught = next(stage for stage in candidate.stages if stage.name == "student")
@@ -80,36 +86,8 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
         survey=found,
         typical=typical,
         trial_seconds=sum(seconds(stage) for stage in candidate.stages),
-        live_seconds=sum(seconds(stage, frozen=True) for stage in asked)
-        if space.may_ask_live
-        else None,
+        live_seconds=sum(map(live_seconds, asked)) if space.may_ask_live else None,
         teacher_seconds=sum(map(seconds, to_train)) if to_train else None,
         least_share=least_share(config.search, epochs=space.most_epochs),
         device=str(chosen),
     )
-
-
-def _seconds_per_image(
-    model: torch.nn.Module, stage: Stage, inputs: InputFormat, data: DataInfo, device: torch.device
-) -> float:
-    """Of a step on noise, with the teacher's logits at hand: they are cached after the first trial.
-
-    Of training, or of a forward pass alone where nothing in the model is trained.
-    """
-    count = stage.training.batch_size
-    shape = (count, data.channels, data.image_size, data.image_size)
-    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
-    labels = torch.randint(0, len(data.class_names), (count,), device=device)
-    teachers = [torch.randn(count, len(data.class_names), device=device) for _ in stage.teachers]
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model.train(any(parameter.requires_grad for parameter in model.parameters()))
-    for step in range(STEPS + 1):
-        if step == 1:
-            start = time.perf_counter()
-        terms = loss_terms(stage, model(inputs.prepare(pixels)), teachers, labels)
-        total = torch.stack(list(terms.values())).sum()
-        if total.requires_grad:
-            total.backward()  # type: ignore[no-untyped-call]
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-    return (time.perf_counter() - start) / (STEPS * count)
