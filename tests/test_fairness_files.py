@@ -193,6 +193,20 @@ def test_parquet_with_numbers_joins_a_csv_with_the_same_as_text(tmp_path, write)
     assert read.class_names == ("0", "1")
 
 
+@pytest.mark.parametrize(
+    ("column", "kind"), [("id", "list"), ("site", "dict"), ("label", "bytes"), ("p_a", "list")]
+)
+def test_cells_that_are_no_single_value_are_refused_in_one_line(tmp_path, column, kind):
+    path = tmp_path / "student.parquet"
+    cell = {"list": [0.5, 0.5], "dict": {"a": 1}, "bytes": b"x"}[kind]
+    table = {"id": [1, 2], "label": ["a", "b"], "p_a": [1.0, 0.0], "p_b": [0.0, 1.0], "site": "A"}
+    pd.DataFrame(table | {column: [cell, cell]}).to_parquet(path)
+    with pytest.raises(
+        DataError, match=f"column '{column}' must hold one text or number a row, and"
+    ):
+        read_predictions(path, groups=["site"])
+
+
 def test_the_row_numbers_that_pandas_writes_are_left_out(tmp_path, student):
     path = tmp_path / "numbered.csv"
     pd.read_csv(student).to_csv(path)

@@ -11,7 +11,7 @@ from fairness_rows import CLASSES, probabilities, rows
 
 from autokd.errors import DataError
 from autokd.fairness.audit import audit
-from autokd.fairness.groups import band, read_attributes
+from autokd.fairness.groups import affordable, band, read_attributes
 from autokd.records import AuditPolicy
 
 LABELS = np.tile(np.arange(CLASSES), 30)
@@ -51,6 +51,33 @@ def changed(array: np.ndarray, place: object, value: object) -> np.ndarray:
         ({"class_names": ["a", "b"]}, "student 4; class_names has 2"),
         ({"class_names": ["a", "b", "b", "c"]}, "class_names: two classes have the same name"),
         ({"ids": [1, 2]}, "ids: 2 ids for 120 rows"),
+        (
+            {"ids": LABELS.reshape(60, 2)},
+            r"ids: must hold one value a row, got an array of shape \(60",
+        ),
+        ({"labels": [[0], [0, 1]]}, "labels: rows differ in length"),
+        ({"student": [[1.0], [0.5, 0.5]]}, "student: rows differ in length"),
+        (
+            {"teacher": SHARES, "student_seeds": [LABELS, LABELS[:5]]},
+            "student_seeds: rows differ in length",
+        ),
+        (
+            {"groups": {"site": SITE.reshape(60, 2)}},
+            r"column 'site': must hold one .* shape \(60, 2\)$",
+        ),
+        (
+            {"groups": SITE.reshape(60, 2)},
+            r"'group': must hold one value a row, got an array of shape",
+        ),
+        ({"groups": {"site": [["A"], ["B", "C"]] * 60}}, r"one value a row, got \['A'\]$"),
+        (
+            {"cluster": np.stack([SITE, SITE], axis=1)},
+            r"cluster: must hold one value a row, got an array of",
+        ),
+        (
+            {"groups": {f"c{i}": SITE for i in range(101)}},
+            "101 columns, of which an audit compares 100",
+        ),
         ({"ids": [*range(119), 7]}, "ids: '7' stands for more than one row"),
         ({"groups": {"site": ["A"]}}, "groups: column 'site' has 1 values for 120 rows"),
         (
@@ -120,6 +147,22 @@ def test_every_pair_of_attributes_is_crossed_and_empty_cells_are_left_out():
     assert list(found) == ["sex", "site", "eye", "sexxsite", "sexxeye", "sitexeye", "sexxsitexeye"]
     assert found["sexxsite"] == ("F|A", "F|B", "M|(missing)")
     assert list(read_attributes(frame, 3, intersections=1)[0].codes) == [0, 0, 1]
+
+
+def test_crossings_are_left_out_where_there_would_be_more_than_can_be_read_and_that_is_said():
+    def audited(count, crossed):
+        groups = {f"c{i}": SITE for i in range(count)}
+        done = audit(LABELS, LABELS, groups=groups, policy=AuditPolicy(intersections=crossed))
+        return {len(v["parts"]) for v in done.record["by"].values()}, " ".join(
+            done.record["summary"]
+        )
+
+    assert affordable(13, 2) == 2
+    assert affordable(14, 2) == 1
+    assert affordable(8, 3) == 3
+    made, said = audited(9, 3)
+    assert made == {1, 2}
+    assert "Crossings of 3 of the 9 columns (84) were not made, as an audit has at most 100" in said
 
 
 def test_numbers_are_cut_into_bands_and_an_edge_belongs_above():

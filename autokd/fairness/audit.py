@@ -32,7 +32,7 @@ from autokd.fairness.inputs import (
     read_seeds,
 )
 from autokd.fairness.judgement import correction, judge
-from autokd.fairness.provenance import data_record, limits, oddities, rows_hash, versions
+from autokd.fairness.provenance import data_record, left_out, limits, oddities, rows_hash, versions
 from autokd.fairness.rates import ece_by_class, measure, rates_record
 from autokd.fairness.reasons import reasons
 from autokd.fairness.seeds import across_seeds
@@ -176,7 +176,7 @@ def audit(
         **_verdict(inputs, gates, policy),
         "title": about.get("title"),
         "n": len(inputs.labels),
-        "data": data_record(inputs, about, by=by),
+        "data": data_record(inputs, about, by=by, policy=policy),
         "policy": asdict(policy) | {"missing_label": MISSING},
         "overall": overall,
         "by": by,
@@ -254,7 +254,7 @@ def _verdict(inputs: Inputs, gates: Sequence[Gate], policy: AuditPolicy) -> dict
         status=status,
         models=list(inputs.models),
         policy=policy,
-        odd=oddities(inputs),
+        odd=[*left_out(inputs, policy), *oddities(inputs)],
     )
     return {"status": status, "exit_code": EXIT_CODES[status], "summary": sentences}
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autokd.errors import DataError
-from autokd.fairness.groups import Attribute
+from autokd.fairness.groups import Attribute, one_a_row
 
 Ints = NDArray[np.int64]
 
@@ -43,9 +43,16 @@ class Inputs:
         return len(self.models) == 2
 
 
+def _array(values: Any, where: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise DataError(f"{where}: rows differ in length") from None
+
+
 def read_labels(values: Any, where: str) -> Ints:
     """(N,) whole numbers from 0 up."""
-    array = np.asarray(values)
+    array = _array(values, where)
     if array.ndim != 1:
         raise DataError(f"{where}: expected one label a row, got an array of shape {array.shape}")
     if not len(array):
@@ -72,7 +79,7 @@ def read_labels(values: Any, where: str) -> Ints:
 
 def read_model(values: Any, where: str, *, rows: int) -> tuple[Any, int]:
     """The checked array of a model and how many classes it knows; labels know those up to their largest."""
-    array = np.asarray(values)
+    array = _array(values, where)
     if array.ndim not in (1, 2):
         raise DataError(
             f"{where}: expected (rows, classes) probabilities or one label a row, got {array.shape}"
@@ -121,7 +128,7 @@ def read_ids(ids: Any, rows: int) -> list[Any]:
     """One id a row; without any, the rows' positions."""
     if ids is None:
         return list(range(rows))
-    listed: list[Any] = np.asarray(ids, dtype=object).tolist()
+    listed: list[Any] = one_a_row(ids, "ids").tolist()
     if len(listed) != rows:
         raise DataError(f"ids: {len(listed)} ids for {rows} rows")
     seen: set[Any] = set()
@@ -154,7 +161,7 @@ def read_seeds(inputs: Inputs, teacher: Any, student: Any) -> tuple[Ints, Ints] 
 
 
 def _seeds(inputs: Inputs, values: Any, where: str) -> Ints:
-    array = np.asarray(values)
+    array = _array(values, where)
     if array.ndim != 2 or array.shape[1] != len(inputs.labels):
         raise DataError(
             f"{where}: expected (trainings, {len(inputs.labels)}) predicted labels, got {array.shape}"

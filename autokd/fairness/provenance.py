@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from autokd.fairness.gate import Gate
+from autokd.fairness.groups import MOST_ATTRIBUTES, affordable
 from autokd.fairness.inputs import Inputs
 from autokd.records import AuditPolicy
 
@@ -18,7 +20,7 @@ FEW_CLUSTERS = 10  # below it, intervals from resampled clusters are too narrow 
 
 
 def data_record(
-    inputs: Inputs, about: Mapping[str, Any], *, by: Mapping[str, Any]
+    inputs: Inputs, about: Mapping[str, Any], *, by: Mapping[str, Any], policy: AuditPolicy
 ) -> dict[str, Any]:
     """Who was audited."""
     sizes = None if inputs.clusters is None else np.bincount(inputs.clusters)
@@ -38,7 +40,7 @@ def data_record(
             }
             for each in inputs.attributes
         },
-        "notes": [*about.get("notes", []), *oddities(inputs)],
+        "notes": [*about.get("notes", []), *left_out(inputs, policy), *oddities(inputs)],
     }
 
 
@@ -135,6 +137,17 @@ def _data_limits(inputs: Inputs, by: Mapping[str, Any], policy: AuditPolicy) -> 
             "are null."
         )
     return found
+
+
+def left_out(inputs: Inputs, policy: AuditPolicy) -> list[str]:
+    """Crossings that were asked for and not made."""
+    singles = sum(len(each.parts) == 1 for each in inputs.attributes)
+    made = affordable(singles, policy.intersections)
+    return [
+        f"Crossings of {size} of the {singles} columns ({math.comb(singles, size):,}) were not made, as an audit has at most "
+        f"{MOST_ATTRIBUTES} columns and crossings: name fewer columns."
+        for size in range(made + 1, min(policy.intersections, singles) + 1)
+    ]
 
 
 def oddities(inputs: Inputs) -> list[str]:

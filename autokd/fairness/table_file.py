@@ -22,6 +22,7 @@ from autokd.errors import DataError, nearest_name
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".parquet.gz")
 Texts = NDArray[np.object_]  # of str, or None where a cell is empty
 
+_NO_VALUE = (list, tuple, dict, set, bytes, np.ndarray)
 _WHOLE = re.compile(r"(-?\d+)\.0+")  # an integer that went through a column with gaps
 
 
@@ -54,7 +55,7 @@ class Table:
         Leading zeros stay. 1.0 is written 1 where the whole column holds whole numbers: a gap turns
         integers into such in many programs. NA and nan are text like any other in a CSV.
         """
-        series = self.frame[column]
+        series = self._cells(column)
         texts = series.astype(str).str.strip().to_numpy(dtype=object, copy=True)
         empty = series.isna().to_numpy() | (texts == "")
         filled = texts[~empty]
@@ -67,15 +68,27 @@ class Table:
 
     def numbers(self, column: str, keys: Texts) -> NDArray[np.float64]:
         """(N,) finite numbers. Raises DataError that names the first cell which is none."""
-        values = pd.to_numeric(self.frame[column], errors="coerce").to_numpy(dtype=np.float64)
+        cells = self._cells(column)
+        values = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64)
         if (bad := ~np.isfinite(values)).any():
             row = int(bad.argmax())
             raise DataError(
                 f"{self.name}: column '{column}' must hold a number in every row, "
-                f"got {_shown(self.frame[column].iloc[row])} for '{keys[row]}' "
+                f"got {_shown(cells.iloc[row])} for '{keys[row]}' "
                 f"({int(bad.sum())} such rows)"
             )
         return values
+
+    def _cells(self, column: str) -> pd.Series[Any]:
+        """Raises DataError where a cell is no single value: Parquet has such."""
+        series = self.frame[column]
+        kinds = series.map(type).unique() if series.dtype == object else ()
+        if kind := next((kind for kind in kinds if issubclass(kind, _NO_VALUE)), None):
+            raise DataError(
+                f"{self.name}: column '{column}' must hold one text or number a row, and holds values of "
+                f"type {kind.__name__}; rewrite it, or name the columns that are to be read"
+            )
+        return series
 
 
 def read_tables(paths: Sequence[Path]) -> Table:
