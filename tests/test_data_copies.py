@@ -126,3 +126,14 @@ def test_a_class_that_would_be_lost_with_its_copies_is_named(tmp_path):
         shutil.copy(path, root / "test" / "cat")
     with pytest.raises(DataError, match="drop leaves no image of class 'cat' in train"):
         load_folder(root, tmp_path, copies="drop")
+
+
+@pytest.mark.parametrize("limit", [100, 2**30])
+def test_images_without_labels_that_are_in_test_are_named(tmp_path, monkeypatch, caplog, limit):
+    monkeypatch.setattr(load, "MEMORY_LIMIT", limit)
+    root = make_splits(tmp_path / "set")
+    data = load_folder(root, tmp_path, unlabelled=root / "test")
+    line, *others = said(data, caplog)
+    assert "12 of 12 images of test are also in unlabelled (image 0 of data.unlabelled = " in line
+    assert line.endswith("take them out of data.unlabelled")
+    assert not others

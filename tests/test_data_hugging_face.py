@@ -252,3 +252,11 @@ def test_a_set_that_is_nowhere_is_one_line(tmp_path, monkeypatch):
         with pytest.raises(DataError, match=rf"^{name}: can't be loaded .*; check data\.name") as e:
             read(name, tmp_path)
         assert "\n" not in str(e.value)
+
+
+def test_copies_of_images_in_test_can_be_dropped_from_train(root, tmp_path):
+    data = read(root, tmp_path, copies="drop")
+    counts = (data.info.train_count, data.info.val_count, data.info.test_count)
+    assert sum(counts) == 24
+    assert data.info.test_count == 8
+    assert data.notes[-1].startswith(f"{root}: copies dropped: ")

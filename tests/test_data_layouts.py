@@ -101,7 +101,9 @@ def test_a_test_folder_without_class_folders_is_refused(tmp_path, train):
 
 def test_a_class_may_be_called_train(tmp_path):
     root = make_image_folder(tmp_path / "set", classes=("bus", "train", "car"))
-    assert load_folder(root, tmp_path).info.class_names == ("bus", "car", "train")
+    data = load_folder(root, tmp_path)
+    assert data.info.class_names == ("bus", "car", "train")
+    assert "train is read as a class, not as a split" in data.notes[0]
 
 
 def test_folders_beside_the_splits_are_said_to_be_left_out(tmp_path):

@@ -240,6 +240,9 @@ def _notes(root: Path, places: Sequence[_Place], left_out: Sequence[str]) -> Ite
             f"({some(list(inner))}); data.metadata: {{cluster: folder}} keeps each in one split"
         )
     classes = sort_classes(place.folder for place in places)
+    for name in classes:
+        if not places[0].split and split_of(name):
+            yield f"{root}: {name} is read as a class, not as a split: it holds images and no class folders"
     for split in ("val", "test"):
         has = {place.folder for place in places if place.split == split}
         if has and (absent := [name for name in classes if name not in has]):

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from autokd.data.folder import FolderReader
+from autokd.data.hugging_face import HuggingFaceReader
 from autokd.data.images import ArrayReader, ImageReader, ImageSource, LazyImages, MemoryImages
-from autokd.data.split import Split
-from autokd.errors import ConfigError
+from autokd.data.stored_set import StoredSet
+from autokd.errors import DataError
 from autokd.quantities import count_of
+from autokd.records import UNLABELLED
 
 _SHOWN = 2  # pairs in a line
 
@@ -23,48 +26,52 @@ Member = tuple[str, int]  # a split, and a place in it
 Pair = tuple[Member, Member]
 
 
-def describe_copies(
-    name: str, splits: Mapping[str, Split], ids: Mapping[str, Sequence[str]]
-) -> Iterator[str]:
-    """A line for each split whose images are also in an earlier one, for copies within a split, and for those of two classes.
+@dataclass(frozen=True)
+class Part:
+    """A split, or the images without labels."""
+
+    images: ImageSource
+    labels: Sequence[int]
+    ids: Sequence[str]
+
+
+def describe_copies(name: str, parts: Mapping[str, Part]) -> Iterator[str]:
+    """A line for each split whose images are also in an earlier part, for copies within one, and for those of two classes.
 
     Compared as they are loaded; by their files' bytes where they are too many for memory.
     """
-    pairs: dict[tuple[str, str], list[Pair]] = defaultdict(list)
-    for members in _copies(splits):
-        firsts: dict[str, Member] = {}
-        for member in members:
-            for earlier in firsts.values():
-                pairs[earlier[0], member[0]].append((earlier, member))
-            firsts.setdefault(member[0], member)
+    pairs = _pairs(parts)
 
     def shown(found: Sequence[Pair]) -> str:
-        texts = [" = ".join(ids[split][place] for split, place in pair) for pair in found[:_SHOWN]]
+        texts = [" = ".join(parts[part].ids[at] for part, at in pair) for pair in found[:_SHOWN]]
         return f"({', '.join(texts)}{', …' if len(found) > _SHOWN else ''})"
 
     for (first, second), found in pairs.items():
-        count = f"{name}: {len(found):,} of {count_of(len(splits[second]), 'image')} of {second}"
+        count = f"{name}: {len(found):,} of {count_of(len(parts[second].ids), 'image')} of {second}"
+        cure = "data.copies: drop takes them out of train and val"
         if first == second:
             yield f"{count} repeat another one of {second} {shown(found)}"
         else:
-            yield (
-                f"{count} are also in {first} {shown(found)}, so that its accuracy there is too "
-                "good; data.copies: drop takes them out of train and val"
-            )
-    labels = {split: part.labels.tolist() for split, part in splits.items()}
+            cure = "take them out of data.unlabelled" if first == "unlabelled" else cure
+            yield f"{count} are also in {first} {shown(found)}, so that its accuracy there is too good; {cure}"
     every = [pair for found in pairs.values() for pair in found]
-    if two := [pair for pair in every if len({labels[split][place] for split, place in pair}) > 1]:
+    labels = [{parts[part].labels[at] for part, at in pair} - {UNLABELLED} for pair in every]
+    if two := [pair for pair, both in zip(every, labels, strict=True) if len(both) > 1]:
         yield f"{name}: {count_of(len(two), 'image')} under two classes {shown(two)}, of which one is wrong"
+    if unread := [part for part, each in parts.items() if _keys(each.images) is None]:
+        yield f"{name}: not looked for copies in {', '.join(unread)}, which is too large for memory"
 
 
-def drop_copies(rows: Mapping[str, Rows], labels: Rows, reader: ImageReader) -> dict[str, Rows]:
-    """Without val's and train's copies of images in a later split or in themselves; test stays as it is.
+def drop_copies(
+    rows: Mapping[str, Rows], stored: StoredSet
+) -> tuple[dict[str, Rows], tuple[str, ...]]:
+    """Rows without val's and train's copies of images in a later split or in themselves, and a note; test stays as it is.
 
     What lies under two classes goes from both: nothing says which is right.
     """
-    numbers = _numbers(reader)
+    numbers = _numbers(stored.reader)
     used = np.concatenate(list(rows.values()))
-    of_label = np.unique(np.stack([numbers[used], labels[used]]), axis=1)[0]
+    of_label = np.unique(np.stack([numbers[used], stored.labels[used]]), axis=1)[0]
     images, classes = np.unique(of_label, return_counts=True)
     taken = np.union1d(images[classes > 1], numbers[rows["test"]])
     kept = {"test": rows["test"]}
@@ -73,11 +80,50 @@ def drop_copies(rows: Mapping[str, Rows], labels: Rows, reader: ImageReader) -> 
         _, first = np.unique(numbers[mine], return_index=True)
         kept[split] = mine[np.sort(first)]
         taken = np.union1d(taken, numbers[mine])
-    return {split: kept[split] for split in rows}
+    gone = np.setdiff1d(np.arange(len(stored.class_names)), stored.labels[kept["train"]])
+    if len(gone):
+        raise DataError(
+            f"{stored.name}: data.copies: drop leaves no image of class "
+            f"'{stored.class_names[gone[0]]}' in train"
+        )
+    lost = {split: len(rows[split]) - len(kept[split]) for split in rows}
+    counts = [f"{count:,} of {split}" for split, count in lost.items() if count]
+    notes = (f"{stored.name}: copies dropped: {', '.join(counts)}",) if counts else ()
+    return {split: kept[split] for split in rows}, notes
+
+
+def _pairs(parts: Mapping[str, Part]) -> dict[tuple[str, str], list[Pair]]:
+    """Each image with the first equal one in its own part and in those before it."""
+    groups: dict[Hashable, list[Member]] = defaultdict(list)
+    for part, each in parts.items():
+        for place, key in enumerate(_keys(each.images) or ()):
+            groups[key].append((part, place))
+    pairs: dict[tuple[str, str], list[Pair]] = defaultdict(list)
+    for members in groups.values():
+        firsts: dict[str, Member] = {}
+        for member in members:
+            for earlier in firsts.values():
+                if member[0] != "unlabelled":  # there a copy does no harm
+                    pairs[earlier[0], member[0]].append((earlier, member))
+            firsts.setdefault(member[0], member)
+    return pairs
+
+
+def _keys(images: ImageSource) -> Iterator[Hashable] | None:
+    """Equal for equal images, different for different ones; None: that would take too long."""
+    if isinstance(images, MemoryImages):
+        return map(_digest, images.pixels)
+    if isinstance(images, LazyImages) and isinstance(images.reader, ArrayReader):
+        return (_digest(images.reader.read(row)) for row in images.rows.tolist())
+    if isinstance(images, LazyImages) and isinstance(images.reader, FolderReader):
+        root, files = images.reader.root.resolve(), images.reader.files
+        numbers = _numbers(images.reader)[images.rows].tolist()
+        return (f"{root}/{files[number]}" for number in numbers)
+    return None
 
 
 def _numbers(reader: ImageReader) -> Rows:
-    """The same number for images that are equal (N,)."""
+    """The same number, a row's, for images that are equal (N,)."""
     if isinstance(reader, FolderReader):
         numbers = np.arange(len(reader))
         for group in reader.same:
@@ -85,29 +131,18 @@ def _numbers(reader: ImageReader) -> Rows:
         return numbers
     if isinstance(reader, ArrayReader):
         digests = [_digest(reader.read(row)) for row in range(len(reader))]
-        return np.unique(digests, return_inverse=True)[1].reshape(-1).astype(np.int64)
-    raise ConfigError(
-        "data.copies: drop compares files of a folder and arrays; leave it out for this source"
-    )
-
-
-def _copies(splits: Mapping[str, Split]) -> list[list[Member]]:
-    groups: dict[Hashable, list[Member]] = defaultdict(list)
-    for split, part in splits.items():
-        for place, key in enumerate(_keys(part.images)):
-            groups[key].append((split, place))
-    return [members for members in groups.values() if len(members) > 1]
-
-
-def _keys(images: ImageSource) -> Iterator[Hashable]:
-    """Equal for equal images, different for different ones."""
-    if isinstance(images, MemoryImages):
-        yield from map(_digest, images.pixels)
-    elif isinstance(images, LazyImages) and isinstance(images.reader, ArrayReader):
-        yield from (_digest(images.reader.read(row)) for row in images.rows.tolist())
-    elif isinstance(images, LazyImages) and isinstance(images.reader, FolderReader):
-        yield from _numbers(images.reader)[images.rows].tolist()
+    elif isinstance(reader, HuggingFaceReader):
+        digests = [_digest_file(reader, row) for row in range(len(reader))]
+    else:
+        raise TypeError(f"no way to compare images of a {type(reader).__name__}")
+    _, first, numbers = np.unique(digests, return_index=True, return_inverse=True)
+    return first[numbers.reshape(-1)]
 
 
 def _digest(pixels: Tensor) -> bytes:
     return hashlib.blake2b(pixels.contiguous().numpy().data, digest_size=16).digest()
+
+
+def _digest_file(reader: HuggingFaceReader, row: int) -> bytes:
+    with reader.open(row) as file:
+        return hashlib.blake2b(file.read(), digest_size=16).digest()

@@ -17,7 +17,7 @@ from torch import Tensor
 from autokd.class_order import places_in
 from autokd.config import DataConfig
 from autokd.data.array_file import array_file
-from autokd.data.copies import describe_copies, drop_copies
+from autokd.data.copies import Part, describe_copies, drop_copies
 from autokd.data.cut import Cut, cut_rows
 from autokd.data.images import (
     CHUNK,
@@ -33,18 +33,18 @@ from autokd.data.labels import describe_hidden
 from autokd.data.metadata import number_clusters, number_groups, read_metadata
 from autokd.data.sources import read_source
 from autokd.data.split import Split
+from autokd.data.statistics import channel_statistics
 from autokd.data.stored_set import StoredSet
-from autokd.data.unlabelled import add_unlabelled, read_unlabelled
+from autokd.data.unlabelled import add_unlabelled, read_unlabelled, unlabelled_images
 from autokd.data.views import Views
 from autokd.errors import DataError
-from autokd.records import DataInfo, content_hash
+from autokd.records import UNLABELLED, DataInfo, content_hash
 
 __all__ = ["ImageData", "Split", "load_data"]
 
 log = logging.getLogger(__name__)
 
 MEMORY_LIMIT = 2**30  # bytes of all splits as uint8; what is larger is read when asked for
-STATISTICS_SAMPLE = 2000  # images that mean and std are taken from where reading is slow
 _THREADS = 4  # that decode files; Pillow releases the interpreter's lock
 
 
@@ -75,10 +75,17 @@ class ImageData:
 
     def say(self) -> None:
         """Log what was left out in reading, what a person might not expect, and which images occur twice."""
-        splits = {"train": self.train, "val": self.val, "test": self.test}
-        ids = {name: self.ids(split) for name, split in splits.items()}
-        for note in (*self.notes, *describe_copies(self.info.name, splits, ids)):
+        parts = {"train": self._part(self.train)}
+        if self.transfer:
+            images = unlabelled_images(self.transfer, len(self.train))
+            ids = [f"image {place} of data.unlabelled" for place in range(len(images))]
+            parts["unlabelled"] = Part(images, [UNLABELLED] * len(images), ids)
+        parts |= {"val": self._part(self.val), "test": self._part(self.test)}
+        for note in (*self.notes, *describe_copies(self.info.name, parts)):
             log.warning("%s", note)
+
+    def _part(self, split: Split) -> Part:
+        return Part(split.images, split.labels.tolist(), self.ids(split))
 
     def people_hash(self) -> str:
         """Of the columns that audits and splits go by; the images' own hash knows nothing of them."""
@@ -137,8 +144,8 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
     except DataError as error:
         raise DataError(f"data {config.root or stored.name}: {error}") from None
     if config.copies == "drop":
-        before, rows = rows, drop_copies(rows, stored.labels, stored.reader)
-        notes += _what_was_dropped(stored, before, rows)
+        rows, more = drop_copies(rows, stored)
+        notes += more
     lazy = _lazy_images(config, stored, rows)
     if config.unlabelled:
         lazy["unlabelled"], more = read_unlabelled(config.unlabelled, lazy["train"], cache)
@@ -147,7 +154,7 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
     groups = config.metadata.groups if config.metadata else ()
     numbers = number_groups(metadata, groups) if metadata is not None and groups else None
     splits = {name: _split(stored, images[name], rows[name], metadata, numbers) for name in rows}
-    mean, std = _statistics(splits["train"].images, seed)
+    mean, std = channel_statistics(splits["train"].images, seed)
     unlabelled = images.get("unlabelled")
     return ImageData(
         info=_info(config, stored, splits, lazy["train"], unlabelled),
@@ -173,20 +180,6 @@ def _with_classes(stored: StoredSet, classes: tuple[str, ...]) -> StoredSet:
     if numbered and not set(names) & set(classes) and max(map(int, names)) < len(classes):
         return stored.renumbered(np.array([int(name) for name in names]), classes)
     return stored.renumbered(places_in(names, classes, "data.classes"), classes)
-
-
-def _what_was_dropped(
-    stored: StoredSet, before: dict[str, NDArray[np.int64]], after: dict[str, NDArray[np.int64]]
-) -> tuple[str, ...]:
-    gone = np.setdiff1d(np.arange(len(stored.class_names)), stored.labels[after["train"]])
-    if len(gone):
-        raise DataError(
-            f"{stored.name}: data.copies: drop leaves no image of class "
-            f"'{stored.class_names[gone[0]]}' in train"
-        )
-    lost = {name: len(before[name]) - len(after[name]) for name in before}
-    counts = [f"{count:,} of {name}" for name, count in lost.items() if count]
-    return (f"{stored.name}: copies dropped: {', '.join(counts)}",) if counts else ()
 
 
 def _lazy_images(
@@ -242,29 +235,6 @@ def _split(
         metadata=None if metadata is None else metadata.iloc[rows].reset_index(drop=True),
         groups=None if groups is None else torch.from_numpy(groups[rows]),
     )
-
-
-def _statistics(images: ImageSource, seed: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std per channel on 0..1, from exact counts of the 256 values.
-
-    A channel of one value only has no spread to divide by; its std is given as 1.
-    """
-    if isinstance(images, MemoryImages):
-        chunks = iter(torch.split(images.pixels, CHUNK))
-    else:
-        chosen = np.random.default_rng([seed, 5]).permutation(len(images))[:STATISTICS_SAMPLE]
-        chunks = (images[int(index)].unsqueeze(0) for index in chosen)
-    counts: Tensor | int = 0
-    for chunk in chunks:
-        channels = chunk.transpose(0, 1).flatten(1)  # (C, N*H*W)
-        counts = counts + torch.stack([torch.bincount(c, minlength=256) for c in channels])
-    assert isinstance(counts, Tensor)  # for mypy: a split has at least one image
-    shares = counts.double() / counts.sum(1, keepdim=True)  # (C, 256)
-    values = torch.arange(256, dtype=torch.float64) / 255
-    mean = shares @ values
-    std = ((shares * (values - mean[:, None]) ** 2).sum(1)).sqrt()
-    std[std == 0] = 1.0
-    return tuple(mean.tolist()), tuple(std.tolist())
 
 
 def _info(

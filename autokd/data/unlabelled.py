@@ -75,3 +75,11 @@ def add_unlabelled(train: Split, unlabelled: ImageSource) -> Split:
         rows=torch.cat([train.rows, none]),
         metadata=None,
     )
+
+
+def unlabelled_images(transfer: Split, train_count: int) -> ImageSource:
+    """Those behind train's."""
+    if isinstance(transfer.images, JoinedImages):
+        return transfer.images.second
+    assert isinstance(transfer.images, MemoryImages)
+    return MemoryImages(transfer.images.pixels[train_count:])
