@@ -255,7 +255,10 @@ def test_bad_input_gets_one_line_and_status_2(place: Path, name: str) -> None:
 
 
 @pytest.mark.slow
-def test_an_mlflow_server_that_is_not_there_stops_no_search_and_gets_it_later(place: Path) -> None:
+def test_an_mlflow_server_that_is_not_there_stops_no_search_and_gets_it_later(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autokd.tracking.write.PATIENCE", 0.0)
     away = ["--tracking-uri", "http://127.0.0.1:9"]
     done = autokd("search", search_file(place), *away)
     assert done.status == 0, done.err

@@ -79,6 +79,7 @@ def test_a_password_in_the_search_file_is_refused():
 def test_nothing_that_a_search_leaves_or_says_holds_one(tmp_path, monkeypatch, caplog):
     """Through a server that is away, then into a store: database, artifacts, ledger, trials' folders, output, log."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("autokd.tracking.write.PATIENCE", 0.0)
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRETS[2])
     Path("s.yaml").write_text(yaml.safe_dump(CONFIG.model_dump(mode="json", exclude_none=True)))
     ledger = ("--ledger", f"sqlite:///file:{tmp_path}/ledger.db?uri=true&token={SECRETS[1]}")

@@ -286,7 +286,10 @@ def test_no_address_is_looked_up_for_telemetry(store_directory):
 
 
 @pytest.mark.slow
-def test_a_server_that_dies_in_a_search_gets_its_trials_when_it_is_back(store_directory):
+def test_a_server_that_dies_in_a_search_gets_its_trials_when_it_is_back(
+    store_directory, monkeypatch
+):
+    monkeypatch.setattr("autokd.tracking.write.PATIENCE", 0.0)
     port = _free_port()
     with _server(store_directory, port):
         store = open_store(f"http://127.0.0.1:{port}", store_directory)
@@ -309,8 +312,9 @@ def test_a_server_that_dies_in_a_search_gets_its_trials_when_it_is_back(store_di
 
 @pytest.mark.slow
 def test_a_server_that_is_away_when_a_search_begins_gets_it_when_it_is_back(
-    store_directory, caplog
+    store_directory, caplog, monkeypatch
 ):
+    monkeypatch.setattr("autokd.tracking.write.PATIENCE", 0.0)
     port = _free_port()
     with caplog.at_level(logging.WARNING):
         store = open_store(f"http://127.0.0.1:{port}", store_directory, later=True)

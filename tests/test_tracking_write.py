@@ -294,3 +294,29 @@ def test_a_search_whose_ledger_was_lost_replaces_the_runs_of_the_lost_one(store)
     for number in range(3):
         again.log_trial(make_result(number, seconds=9.0))
     assert sorted(trial_runs(store)) == [0, 1, 2]
+
+
+def test_runs_that_a_slow_server_was_asked_to_make_twice_are_one_when_the_search_ends(store):
+    """MLflow's client gives the request again when the answer takes too long; the server carries out both."""
+    tracker = begin(store)
+    parent = store.client.get_run(tracker.run_id)
+    (teacher,) = store.tagged(store.experiment_ids(), {"autokd.kind": "teacher"})
+    tags = ("autokd.kind", "autokd.study", "autokd.fingerprint")
+    for run in (parent, teacher):
+        twin_tags = {tag: run.data.tags[tag] for tag in tags if tag in run.data.tags}
+        store.client.create_run(run.info.experiment_id, tags=twin_tags, run_name=run.info.run_name)
+    finish(tracker, [make_result(0)], [0])
+    runs = {run.info.run_name: run.info for run in store.runs(store.experiment_ids())}
+    assert {run.status for run in runs.values()} == {"FINISHED"}
+    assert len(list(store.runs(store.experiment_ids()))) == 3
+    assert runs["digits"].run_id == tracker.run_id
+
+
+def test_a_server_that_comes_back_while_the_end_waits_for_it_is_told_the_end(tmp_path, monkeypatch):
+    answers = iter([None, "refused", "refused", None])
+    monkeypatch.setattr("autokd.tracking.store._ping", lambda _: next(answers))
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    server = Store(uri="http://127.0.0.1:9", directory=tmp_path, connect=lambda: None)
+    assert server.answers()
+    assert not server.answers()
+    assert server.answers(patience=60.0)

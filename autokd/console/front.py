@@ -45,9 +45,10 @@ def print_result(result: SearchResult, tracking_uri: str | None) -> None:
         print_shortfall(result.shortfall.text())
     out.print(f"Stopped: {result.stopped_because}. Study: {result.study}")
     if result.pending or not result.links:
+        count = result.pending
+        missing = f"{count_of(count, 'trial')} and the front are" if count else "the front is"
         out.print(
-            f"MLflow was away: {count_of(result.pending, 'trial')} and the front are not there yet, and nothing is lost. When it is "
-            f"back: autokd sync {result.study}"
+            f"MLflow was away: {missing} not there yet, and nothing is lost. When it is back: autokd sync {result.study}"
             + (f" --tracking-uri {without_secrets(tracking_uri)}" if tracking_uri else "")
         )
     elif result.interrupted:

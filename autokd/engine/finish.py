@@ -34,7 +34,9 @@ class SearchResult:
     shortfall: Shortfall | None  # why no student is good enough; None: one is, or it is to go on
     stopped_because: str
     interrupted: bool  # by its user: the front is not tested yet, and the same search goes on
-    links: Mapping[str, str]  # into the MLflow UI, below its address; empty where there is no run
+    links: Mapping[
+        str, str
+    ]  # into the MLflow UI, below its address; empty where it was not told how the search ended
     results: tuple[TrialResult, ...]
     info: SearchInfo
     pending: int  # trials that MLflow does not have, because it was away
@@ -71,12 +73,14 @@ def finish(
         _test(front, task, ledger)
         _test_repeats(front, task, ledger)
     found = conclude(info, ledger, tested=not interrupted)
+    told = True
     try:
         if interrupted:
             tracker.interrupt(found.summary)
         else:
             tell(found, info, tracker, scale=scale, reason=reason)
     except AutoKDError as error:
+        told = False
         log.warning("%s", error)
     return SearchResult(
         study=info.study,
@@ -86,7 +90,7 @@ def finish(
         shortfall=found.shortfall,
         stopped_because=reason,
         interrupted=interrupted,
-        links=asdict(tracker.links()) if tracker.run_id else {},
+        links=asdict(tracker.links()) if told and tracker.run_id else {},
         results=found.results,
         info=info,
         pending=tracker.pending,

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from autokd.errors import TrackingError
 from autokd.records import SearchInfo, TrialResult
 from autokd.tracking import study_run, trial_run
 from autokd.tracking.environment import mlflow_failures
 from autokd.tracking.moved import ARTIFACTS
-from autokd.tracking.store import Store
+from autokd.tracking.store import Store, tag_is
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -48,6 +49,23 @@ def ensure_experiment(store: Store, info: SearchInfo) -> str:
     return str(experiment.experiment_id)
 
 
+def find_study(store: Store, info: SearchInfo) -> Run | None:
+    """The search's own run; one, also where a server that answered too late was asked to make it twice."""
+    conditions = (tag_is("autokd.kind", "study"), tag_is("autokd.study", info.study))
+    found = [*store.runs(store.experiment_ids(), *conditions)]
+    if any(run.data.tags.get("autokd.fingerprint") != info.fingerprint for run in found):
+        raise TrackingError(
+            f"MLflow store {store.address} has a search named '{info.study}' with "
+            "other settings; give this one another name"
+        )
+    described = [run for run in found if study_run.NOTE in run.data.tags] or found
+    for twin in found:
+        if twin is not described[0]:
+            store.client.set_terminated(twin.info.run_id, "KILLED")
+            store.client.delete_run(twin.info.run_id)
+    return next(iter(described), None)
+
+
 def write_trial(
     store: Store,
     result: TrialResult,
@@ -81,6 +99,8 @@ def write_teacher(store: Store, info: SearchInfo, place: Place, existing: Sequen
     """A run of its own below the search's, beside its students."""
     tags, metrics = study_run.teacher_run(info)
     tags |= {PARENT_TAG: place.parent_id}
+    for twin in existing[1:]:
+        store.client.delete_run(twin.info.run_id)
     run = next(iter(existing), None) or store.client.create_run(
         place.experiment_id, tags=tags, run_name=f"teacher: {info.teacher.name}"
     )

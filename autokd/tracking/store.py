@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,9 +67,14 @@ class Store:
         """Where a browser finds it, with a slash at the end: the server, or what `autokd ui` starts by default."""
         return f"{self.address}/" if self.is_server else f"http://127.0.0.1:{UI_PORT}/"
 
-    def answers(self) -> bool:
-        """Whether a request is worth a try; a dead server would cost seconds each."""
-        return not self.is_server or _ping(self.uri) is None
+    def answers(self, *, patience: float = 0.0) -> bool:
+        """Whether a request is worth a try, now or within so many seconds; a dead server would cost seconds each."""
+        end = time.monotonic() + patience
+        while self.is_server and _ping(self.uri) is not None:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(1.0)
+        return True
 
     def runs(self, experiment_ids: list[str], *conditions: str, order: str = "") -> Iterator[Run]:
         """Every active run that meets all conditions, page after page."""

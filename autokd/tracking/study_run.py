@@ -22,6 +22,7 @@ class Links:
     run: str  # the search's own page: note, report, params
 
 
+NOTE = "mlflow.note.content"  # the tag that a run's page shows first
 TEACHER_COLOUR = "#000000"
 UNENDED = "The search has not ended: the same command goes on with it."
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+PATIENCE = 40.0  # seconds for a server to come back when all that is left is to tell it the end
+
 
 @dataclass(frozen=True, slots=True)
 class _Search:
@@ -89,7 +91,7 @@ class Tracker:
     def _begin(self, info: SearchInfo, tags: dict[str, str], begun: int | None) -> None:
         with one_line_errors(self._store):
             experiment_id = runs.ensure_experiment(self._store, info)
-            run = self._find_study(info)
+            run = runs.find_study(self._store, info)
             is_new = run is None
             self._standing = Standing(info.objectives)
             if run is None:
@@ -181,7 +183,7 @@ class Tracker:
         `stopped` is why the search ended, `frame` the front's table; `info` may say more of the teacher than at the beginning. A search may be finished again: only what changed is written.
         """
         store = self._store
-        if not store.answers():
+        if not store.answers(patience=PATIENCE):
             raise TrackingError(
                 f"MLflow store {store.address} does not answer: the front and {self.pending} of the trials "
                 "are missing there; run the same command again when it is back"
@@ -189,6 +191,7 @@ class Tracker:
         self._ensure_open()
         search = self._begun = replace(self._search, info=info)
         with one_line_errors(store):
+            runs.find_study(store, info)
             self._describe_teacher(store.client.get_run(search.run_id))
             found = defaultdict(list)
             for run in self._children():
@@ -204,7 +207,7 @@ class Tracker:
             )
             made = report(self._places(written))
             front_run.log_report(store, search.run_id, made.files, frame)
-            store.client.set_tag(search.run_id, "mlflow.note.content", made.note)
+            store.client.set_tag(search.run_id, study_run.NOTE, made.note)
             store.client.set_tag(search.run_id, "autokd.stopped", stopped)
             store.client.set_tag(search.run_id, SHORTFALL, made.shortfall)
             store.client.set_terminated(search.run_id, "FINISHED")
@@ -218,7 +221,7 @@ class Tracker:
         client, search = self._store.client, self._begun
         note = [study_run.begin_note(search.info, self.links()), so_far, study_run.UNENDED]
         try:
-            client.set_tag(search.run_id, "mlflow.note.content", "\n\n".join(note))
+            client.set_tag(search.run_id, study_run.NOTE, "\n\n".join(note))
             client.set_terminated(search.run_id, "KILLED")
         except mlflow_failures() as error:
             self._warn(first_line(error))
@@ -254,21 +257,10 @@ class Tracker:
         search = self._search
         return runs.Place(search.info.study, search.experiment_id, search.run_id)
 
-    def _find_study(self, info: SearchInfo) -> Run | None:
-        conditions = (tag_is("autokd.kind", "study"), tag_is("autokd.study", info.study))
-        for run in self._store.runs(self._store.experiment_ids(), *conditions):
-            if run.data.tags.get("autokd.fingerprint") != info.fingerprint:
-                raise TrackingError(
-                    f"MLflow store {self._store.address} has a search named '{info.study}' with "
-                    "other settings; give this one another name"
-                )
-            return run
-        return None
-
     def _describe_study(self, run: Run, tags: Mapping[str, str]) -> None:
         client, search = self._store.client, self._search
         links = self.links()
-        note = {"mlflow.note.content": study_run.begin_note(search.info, links)}
+        note = {study_run.NOTE: study_run.begin_note(search.info, links)}
         tags = dict(tags) | runs.time_tag() | note
         params = study_run.study_params(search.info)
         new = {key: value for key, value in params.items() if key not in run.data.params}
