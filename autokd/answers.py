@@ -58,14 +58,14 @@ class Mixture(nn.Module):
     def __init__(self, members: Sequence[Teacher], weights: Sequence[float]) -> None:
         super().__init__()
         self.models = nn.ModuleList(member.model for member in members)
-        self._inputs = [member.inputs for member in members]
+        self.members = tuple(members)
         shares = torch.tensor(weights) / sum(weights)
         self.register_buffer("log_shares", shares.log().view(-1, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
         logs = [
-            F.log_softmax(full_precision(model(inputs.prepare(pixels))), dim=-1)
-            for model, inputs in zip(self.models, self._inputs, strict=True)
+            F.log_softmax(full_precision(member.model(member.inputs.prepare(pixels))), dim=-1)
+            for member in self.members
         ]
         mixed: Tensor = torch.logsumexp(torch.stack(logs) + self.log_shares, dim=0)
         return mixed

@@ -25,6 +25,11 @@ def check_choices(config: Config, classes: int | None) -> None:
     for path, known in known_names().items():
         section, key = path.split(".")
         check_names(path, values_of(getattr(getattr(config, section), key)), known)
+    for member in config.teacher.members:
+        if member.train:
+            for key in ("augmentation", "optimizer"):
+                known = known_names()[f"train.{key}"]
+                check_names(f"teacher.train.{key}", [getattr(member.train, key)], known)
     _check_losses(config, classes)
     if {*values_of(config.distill.loss)} == {NO_LOSS} and config.distill.mitigation != NONE:
         raise ConfigError(

@@ -18,7 +18,8 @@ from timm.data.config import resolve_model_data_config
 from torch import nn
 
 from autokd.answers import CachedLogits, Mixture, Teacher
-from autokd.class_order import Reordered, find_other_order, places_in
+from autokd.appraisal import refuse_no_logits
+from autokd.class_order import Reordered, places_in
 from autokd.config import TeacherConfig, TeacherTrainConfig
 from autokd.cost import Probe, measure_cost, sum_costs
 from autokd.data.load import ImageData
@@ -30,7 +31,7 @@ from autokd.mitigation import NONE
 from autokd.objective import TeacherLogits
 from autokd.records import Cost, Epoch, Stage, StudentSpec, TeacherInfo, Training, content_hash
 from autokd.shared import NOWHERE, Shared
-from autokd.students import InputFormat, code_of, create_student, deployed, is_own
+from autokd.students import InputFormat, code_of, create_student, deployed, is_own, takes_image_size
 from autokd.weights import hash_file, hash_weights, load_checkpoint, load_weights
 
 __all__ = [
@@ -41,7 +42,9 @@ __all__ = [
     "describe_epoch",
     "describe_teacher",
     "inputs_of",
+    "kept_in",
     "load_teacher",
+    "load_those_at_hand",
     "measure_student",
     "measure_teacher",
     "needs_training",
@@ -76,11 +79,6 @@ def load_teacher(
     stage = describe_teacher(config, data)
     spec = stage.student
     inputs = _shown_to(config, spec, data)
-    if len(inputs.mean) != data.info.channels or len(inputs.std) != data.info.channels:
-        raise ConfigError(
-            f"teacher.mean and std need {data.info.channels} values, one for each channel of the data, "
-            f"got {len(inputs.mean)} and {len(inputs.std)}"
-        )
     if config.train:
         key = _training_key(stage, inputs, data, seed)
         teacher = train_once(
@@ -153,11 +151,27 @@ def _load_ensemble(
 
 def needs_training(config: TeacherConfig, data: ImageData, *, cache: Path, seed: int) -> bool:
     """Whether `load_teacher` would train: the search file says so, and nobody has yet."""
-    return any(
-        member.train is not None
-        and not (cache / TRAINED / _key(member, data, seed + place) / DONE).exists()
+    kept = kept_in(config, data, cache=cache, seed=seed)
+    return len(kept) < sum(member.train is not None for member in config.members)
+
+
+def kept_in(config: TeacherConfig, data: ImageData, *, cache: Path, seed: int) -> list[Path]:
+    """The folders of its members that have been trained."""
+    homes = [
+        cache / TRAINED / _key(member, data, seed + place)
         for place, member in enumerate(config.members)
-    )
+        if member.train
+    ]
+    return [home for home in homes if (home / DONE).exists()]
+
+
+def load_those_at_hand(
+    config: TeacherConfig, data: ImageData, *, cache: Path, seed: int, device: torch.device
+) -> None:
+    """Raise what `load_teacher` would raise about members that it would not train."""
+    for place, member in enumerate(config.members):
+        if not needs_training(member, data, cache=cache, seed=seed + place):
+            load_teacher(member, data, cache=cache, seed=seed + place, device=device)
 
 
 def _key(config: TeacherConfig, data: ImageData, seed: int) -> str:
@@ -171,9 +185,14 @@ def _training_key(stage: Stage, inputs: InputFormat, data: ImageData, seed: int)
 
 
 def _shown_to(config: TeacherConfig, spec: StudentSpec, data: ImageData) -> InputFormat:
-    return InputFormat(
-        image_size=spec.image_size, mean=config.mean or data.mean, std=config.std or data.std
-    )
+    """Raises ConfigError where mean and std are not of the data's channels."""
+    mean, std, channels = config.mean or data.mean, config.std or data.std, data.info.channels
+    if len(mean) != channels or len(std) != channels:
+        raise ConfigError(
+            f"teacher.mean and std need {channels} values, one for each channel of the data, "
+            f"got {len(mean)} and {len(std)}; data.channels sets how many the data has"
+        )
+    return InputFormat(image_size=spec.image_size, mean=mean, std=std)
 
 
 def _in_order_of(data: ImageData, classes: tuple[str, ...], teacher: Teacher) -> Teacher:
@@ -186,14 +205,10 @@ def _in_order_of(data: ImageData, classes: tuple[str, ...], teacher: Teacher) ->
 
 
 def _measure(teacher: Teacher, data: ImageData) -> Evaluation:
-    """On val, with a warning where its classes seem to stand in another order than the data's."""
-    val = data.val
-    logits = predict(teacher.model, val, inputs=teacher.inputs, device=teacher.device)
-    measured = score(logits, val.labels)
-    predicted = logits.argmax(dim=-1).numpy()
-    if other := find_other_order(predicted, val.labels.numpy(), data.info.class_names):
-        log.warning("teacher: val %.1f%%, but %s", 100 * measured.accuracy, other.advice())
-    return measured
+    """On val. Raises CheckpointError where its answers are no logits."""
+    logits = predict(teacher.model, data.val, inputs=teacher.inputs, device=teacher.device)
+    refuse_no_logits(teacher.model, logits)
+    return score(logits, data.val.labels)
 
 
 def _answering_in(precision: str, teacher: Teacher) -> Teacher:
@@ -366,26 +381,45 @@ def _pretrained(
     device: torch.device,
 ) -> Teacher:
     """timm's pretrained weights, whose classes must be the data's; their own normalisation unless one is given."""
-    classes = len(data.info.class_names)
+    size = _published_size(config, spec, data)
     try:
         model = timm.create_model(
-            spec.model, pretrained=True, in_chans=data.info.channels, **dict(spec.arguments)
+            spec.model, pretrained=True, in_chans=data.info.channels, **size, **dict(spec.arguments)
         )
     except Exception as error:  # noqa: BLE001 - whatever the hub's client raises: no network, no such weights
         raise CheckpointError(
             f"teacher.pretrained: weights of {spec.model} can't be had: {_first_line(error)}; "
             "give teacher.checkpoint a local file instead"
         ) from None
-    if model.num_classes != classes:
-        raise CheckpointError(
-            f"teacher.pretrained: {spec.model} knows {model.num_classes} classes and the data has {classes}; "
-            "fine-tune it first and give the result as teacher.checkpoint, or use teacher.train"
-        )
     own: dict[str, Any] = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     if len(own["mean"]) == data.info.channels:
         inputs = replace(inputs, mean=config.mean or own["mean"], std=config.std or own["std"])
     key = content_hash([str(model.pretrained_cfg), spec.identity()])
     return Teacher(model, inputs, key, device)
+
+
+def _published_size(config: TeacherConfig, spec: StudentSpec, data: ImageData) -> dict[str, Any]:
+    """What timm is told of the images' size. Raises CheckpointError where published weights don't fit the data.
+
+    Known before anything is downloaded.
+    """
+    published, classes = timm.get_pretrained_cfg(spec.model), len(data.info.class_names)
+    if published is None:
+        return {}
+    if published.num_classes != classes:
+        raise CheckpointError(
+            f"teacher.pretrained: {spec.model} knows {published.num_classes} classes and the data has {classes}; "
+            "fine-tune it first and give the result as teacher.checkpoint, or use teacher.train"
+        )
+    own = published.input_size[-1]
+    if own == spec.image_size or not takes_image_size(spec.model):
+        return {}
+    if config.image_size is None:
+        raise CheckpointError(
+            f"teacher.pretrained: {spec.model} was trained at {own} px and the data has {spec.image_size}; "
+            f"set teacher.image_size: {own}"
+        )
+    return {"img_size": spec.image_size}
 
 
 def _own(spec: StudentSpec, inputs: InputFormat, data: ImageData, device: torch.device) -> Teacher:

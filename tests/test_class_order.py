@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,9 +15,11 @@ from safetensors.torch import save_model
 from test_data_folder import load_folder, make_image_folder
 from tiny_task import CPU, LARGE, QUICK, labels_alone, make_data
 
+from autokd.appraisal import appraise
 from autokd.class_order import Reordered, find_other_order, places_in
 from autokd.config import DataConfig, TeacherConfig
 from autokd.errors import ConfigError
+from autokd.evaluation import predict
 from autokd.students import look_inside
 from autokd.teachers import build_student, inputs_of, load_teacher, train_once
 
@@ -122,29 +123,28 @@ def load(weights, cache, **options):
     config = TeacherConfig(
         model="resnet", arguments=dict(LARGE.arguments), checkpoint=weights, **options
     )
-    return load_teacher(config, DATA, cache=cache, seed=0, device=CPU, probe=QUICK)
+    teacher, info = load_teacher(config, DATA, cache=cache, seed=0, device=CPU, probe=QUICK)
+    logits = predict(teacher.model, DATA.val, inputs=teacher.inputs, device=CPU)
+    return teacher, info, appraise(config, teacher, DATA, logits).doubts
 
 
 @pytest.mark.usefixtures("quick_latency")
-def test_a_teacher_of_another_order_is_named_and_the_named_list_cures_it(weights, tmp_path, caplog):
-    with caplog.at_level(logging.WARNING):
-        _, wrong = load(weights, tmp_path)
+def test_a_teacher_of_another_order_is_named_and_the_named_list_cures_it(weights, tmp_path):
+    _, wrong, (doubt,) = load(weights, tmp_path)
     assert wrong.val_accuracy < 0.3
-    (line,) = [r.getMessage() for r in caplog.records if "teacher.classes" in r.getMessage()]
-    assert line.endswith("give teacher.classes: [c, a, d, b]")
-    caplog.clear()
-    _, right = load(weights, tmp_path, classes=("c", "a", "d", "b"))
+    assert doubt.endswith("give teacher.classes: [c, a, d, b]")
+    _, right, doubts = load(weights, tmp_path, classes=("c", "a", "d", "b"))
     assert right.val_accuracy > 0.9
     assert right.hash != wrong.hash
-    assert not caplog.records
-    _, same = load(weights, tmp_path, classes=DATA.info.class_names)
+    assert not doubts
+    _, same, _ = load(weights, tmp_path, classes=DATA.info.class_names)
     assert same.hash == wrong.hash
 
 
 @pytest.mark.usefixtures("quick_latency")
 def test_a_reordered_teacher_keeps_its_features_and_says_the_same_to_all_who_ask(weights, tmp_path):
-    plain, _ = load(weights, tmp_path)
-    turned, _ = load(weights, tmp_path, classes=("c", "a", "d", "b"))
+    plain, *_ = load(weights, tmp_path)
+    turned, *_ = load(weights, tmp_path, classes=("c", "a", "d", "b"))
     pixels = turned.inputs.prepare(DATA.val.images.pixels)
     with torch.no_grad():
         own, new = look_inside(plain.model, pixels), look_inside(turned.model, pixels)

@@ -39,6 +39,7 @@ LAYERS = (
     {"space", "learning", "drift"},
     {"distill"},
     {"answers"},
+    {"appraisal"},
     {"teachers"},
     {"task", "generalisation"},
     {"auditing", "failure", "shipped"},

@@ -124,9 +124,15 @@ SEARCH = {
 
 
 def test_a_search_file_with_one_is_checked_like_any_other(module, tmp_path):
-    teacher = {"model": f"{module}:build", "pretrained": True}
+    teacher = {"model": f"{module}:build", "pretrained": True, "arguments": {"seed": 0}}
     config = parse_config(SEARCH | {"teacher": teacher}, source="mine.yaml")
-    assert check_search(config, directory=tmp_path).trial_seconds > 0
+    found = check_search(config, directory=tmp_path)
+    assert found.trial_seconds > 0
+    assert found.teacher.images == 269
+    assert found.teacher.doubts
+    teacher["arguments"] = {}
+    with pytest.raises(CheckpointError, match="returns other weights each time"):
+        check_search(parse_config(SEARCH | {"teacher": teacher}, source=""), directory=tmp_path)
 
 
 def test_a_teacher_without_features_is_refused_before_anything_is_trained(module, tmp_path):

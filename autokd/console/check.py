@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
 from rich.table import Table
 
 from autokd.console.columns import print_table
@@ -33,6 +34,10 @@ def print_check(file: Path, check: Check) -> None:
     )
     if check.join:
         out.print(f"Metadata: {check.join}.", markup=False)
+    if check.teacher:
+        out.print(f"Teacher: {check.teacher.sentence()}.", markup=False)
+        for doubt in check.teacher.doubts:
+            out.print(f"[yellow]Teacher: {escape(doubt)}.[/]")
     out.print(
         f"{count_of(check.parameters, 'parameter')} {'is' if check.parameters == 1 else 'are'} searched. {found.feasible_share:.0%} of {len(found.sampled)} sampled "
         "students fit the budget."

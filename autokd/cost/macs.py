@@ -44,8 +44,9 @@ def count_on_meta(build: Callable[[], nn.Module], input_shape: InputShape) -> Co
         try:
             model(image)
         except Exception as error:
+            cure = "; keep its constant tensors as buffers" if "meta" in str(error) else ""
             raise CostError(
-                f"{name} can't be run on an image of {describe_shape(input_shape)}: {one_line(error)}"
+                f"{name} can't be run on an image of {describe_shape(input_shape)}: {one_line(error)}{cure}"
             ) from error
     if counter.unknown:
         raise CostError(

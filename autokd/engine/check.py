@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from autokd.appraisal import Appraisal
 from autokd.auditing import check_audit
 from autokd.config import Config
 from autokd.cost import with_threads
 from autokd.data import load_data
 from autokd.engine.executors import share_threads
 from autokd.engine.pace import seconds_per_image
-from autokd.engine.place import CACHE, make_writable
+from autokd.engine.place import CACHE, TEACHER_AUDIT, make_writable
 from autokd.engine.strategies import least_share
 from autokd.engine.survey import Sampled, Survey, survey_file, try_pretrained
+from autokd.engine.teacher import check_teacher
 from autokd.records import DataInfo, Stage
 from autokd.space import centre
 from autokd.task import choose_device
@@ -27,6 +29,7 @@ class Check:
     config: Config
     data: DataInfo
     join: str | None  # how images and rows of data.metadata.path met; None: no table
+    teacher: Appraisal | None  # None: it is to be trained first
     parameters: int  # that are searched
     survey: Survey
     typical: Sampled  # the student of median MACs within budget
@@ -39,7 +42,7 @@ class Check:
 
 
 def check_search(config: Config, *, directory: Path, device: str | None = None) -> Check:
-    """Everything that a search refuses is refused here too, but for the teacher's weights."""
+    """Everything that a search refuses is refused here too."""
     cache = directory / CACHE
     make_writable(cache)
     chosen = choose_device(device)
@@ -53,6 +56,9 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
     members = [(each, describe_teacher(each, data)) for each in config.teacher.members]
     for _, stage in members:
         costs(stage.student)  # refuses a teacher that can't be built
+    teacher = check_teacher(
+        config, data, cache=cache, device=chosen, report=cache / "check" / TEACHER_AUDIT
+    )
     to_train = [
         stage
         for place, (member, stage) in enumerate(members)
@@ -82,6 +88,7 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
         config=config,
         data=data.info,
         join=data.join.describe() if data.join else None,
+        teacher=teacher,
         parameters=len(space.distributions),
         survey=found,
         typical=typical,

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from autokd.auditing import audit_teacher, check_audit
+from autokd.auditing import check_audit
 from autokd.config import Config
 from autokd.data import load_data
 from autokd.engine.database import STUDY_DIGITS, begun_studies, ledger_url
@@ -18,13 +18,13 @@ from autokd.engine.identity import identify, refuse_changed
 from autokd.engine.place import CACHE, TEACHER_AUDIT
 from autokd.engine.portfolio import earlier_fronts
 from autokd.engine.survey import Survey, survey_file, try_pretrained
-from autokd.errors import AuditError, ConfigError
+from autokd.engine.teacher import audit_or_refuse, meet_teacher
 from autokd.fairness.audit import Audit
 from autokd.kept import evict
 from autokd.records import SearchInfo, content_hash
 from autokd.shared import Shared
 from autokd.space import Space
-from autokd.task import StudentCosts, Task, choose_device, create_task
+from autokd.task import StudentCosts, Task, choose_device
 from autokd.tracking.store import Store, open_store
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,8 @@ def prepare(
     try_pretrained(sample, data)
     fronts = earlier_fronts(url, config.search.warm_start)
     store = open_store(tracking_uri, directory, later=True)  # before hours of training a teacher
-    task = create_task(config, data=data, cache=cache, shared=shared, device=device)
+    task, worth = meet_teacher(config, data, cache=cache, shared=shared, device=device)
+    worth.say()
     identity["teacher_weights"] = task.teacher_info.hash
     refuse_changed(identity, others)
     info = describe_search(config, task, identity)
@@ -95,7 +96,7 @@ def prepare(
         ledger=url,
         store=store,
         folder=folder,
-        teacher_audit=_audit_teacher(config, task, folder),
+        teacher_audit=audit_or_refuse(config, task, folder / TEACHER_AUDIT),
     )
 
 
@@ -112,23 +113,3 @@ def describe_search(config: Config, task: Task, identity: Mapping[str, Any]) -> 
         data=task.data.info,
         teacher=task.teacher_info,
     )
-
-
-def _audit_teacher(config: Config, task: Task, folder: Path) -> Audit:
-    """Not on disk yet. Raises AuditError when the teacher fails and nobody has accepted that."""
-    audit = audit_teacher(task)
-    figures = audit.figures()
-    log.info("teacher on val: %s", figures.sentence)
-    if audit.status == "fail":
-        report = folder / TEACHER_AUDIT
-        audit.save(report)
-        raise AuditError(
-            f"the teacher fails its audit: {figures.sentence} Report: {report / 'audit.html'}. Use "
-            "another teacher, or say why this one will do: audit.accept_teacher_bias in the search file"
-        )
-    if "worst_group_accuracy" in config.search.objectives and figures.worst_group_accuracy is None:
-        raise ConfigError(
-            f"search.objectives: worst_group_accuracy needs a group of {task.policy.min_group_n} val "
-            "images or more, and there is none; give more images or leave it out"
-        )
-    return audit

@@ -6,6 +6,7 @@ from autokd.students.create import (
     expand_model_names,
     has_pretrained,
     prune_student,
+    takes_image_size,
     unfused_attention,
 )
 from autokd.students.deployed import deployed
@@ -30,5 +31,6 @@ __all__ = [
     "look_inside",
     "prune_student",
     "refuse_opaque",
+    "takes_image_size",
     "unfused_attention",
 ]

@@ -49,7 +49,7 @@ def create_student(
         if spec.model in FAMILIES:
             model = FAMILIES[spec.model].build(image_size=spec.image_size, **kwargs)
             return survive_training(model)
-        if _takes_image_size(spec.model):
+        if takes_image_size(spec.model):
             kwargs["img_size"] = spec.image_size
         model = _from_timm(spec, kwargs, start=start)
         if "drop_rate" not in kwargs and getattr(model, "drop_rate", False):
@@ -154,7 +154,7 @@ def _timm_names() -> tuple[str, ...]:
 
 
 @cache
-def _takes_image_size(model: str) -> bool:
+def takes_image_size(model: str) -> bool:
     """timm's transformers are built for one size and take it as `img_size`; its convolutional nets refuse the word."""
     import torch
 
