@@ -124,6 +124,8 @@ class Search:
 class MadeUpTraining:
     """An executor whose training takes no time."""
 
+    in_process = False
+
     def __init__(self) -> None:
         self._work: Work | None = None
 

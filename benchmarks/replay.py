@@ -149,6 +149,8 @@ def controls(table: Table) -> list[Proposal]:
 class Lookup:
     """An executor that finds the result instead of training for it."""
 
+    in_process = False
+
     def __init__(self, table: Table) -> None:
         self._table, self._place, self._work = table, table.place, None
 

@@ -40,6 +40,8 @@ SPREAD = 0.5  # of the logarithm of an epoch's seconds
 class Waiting:
     """Threads that sleep for as long as training would take, and then tell what MadeUpTraining tells."""
 
+    in_process = False
+
     def __init__(self, workers: int, seconds: float) -> None:
         self._pool = ThreadPoolExecutor(workers)
         self._free, self._seconds = workers, seconds

@@ -11,6 +11,7 @@ from engine_records import CONFIG, SPACE, TEACHER_INFO, made_up_cost
 
 from autokd.config import override_config
 from autokd.engine.controls import control_proposals
+from autokd.engine.deaths import Died
 from autokd.engine.driver import Driver
 from autokd.engine.executors import Work
 from autokd.engine.ledger import Ledger
@@ -70,6 +71,8 @@ def train(work: Work) -> TrialResult:
 class AtOnce:
     """An executor whose training takes no time; it may hold several trials, and gives back the first or the last."""
 
+    in_process = False
+
     def __init__(
         self,
         room: int = 1,
@@ -89,10 +92,10 @@ class AtOnce:
         assert work.number not in {each.number for each in self.works}
         self.works.append(work)
 
-    def next_result(self) -> tuple[int, TrialResult | None]:
+    def next_result(self) -> tuple[int, TrialResult | Died]:
         work = self.works.pop(-1 if self.last_first else 0)
         self.done.append(work)
-        return work.number, None if self.dies(work) else train(work)
+        return work.number, Died() if self.dies(work) else train(work)
 
     def close(self) -> None:
         self.works.clear()

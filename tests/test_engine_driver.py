@@ -19,7 +19,7 @@ from autokd.config import Config, override_config, parse_config
 from autokd.engine.candidate_file import parse_candidate_file
 from autokd.engine.check import check_search
 from autokd.engine.database import ledger_url
-from autokd.engine.driver import MOST_DEATHS
+from autokd.engine.deaths import MOST_DEATHS
 from autokd.engine.insight import load_insight
 from autokd.engine.ledger import Ledger
 from autokd.engine.place import CACHE, make_writable

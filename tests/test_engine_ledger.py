@@ -122,6 +122,22 @@ def test_deaths_are_counted_until_something_comes_of_the_trial(open_ledger):
     assert ledger.record(result(entry, 1)).deaths == 0
 
 
+def test_what_is_under_way_when_a_ledger_is_read_again_was_neither_finished_nor_left(open_ledger):
+    ledger = open_ledger()
+    entry = ledger.add(random_proposal(0), under_way=True)
+    assert open_ledger().entries[0].under_way
+    ledger.record(result(entry, 1))
+    assert not open_ledger().entries[0].under_way
+    ledger.begin(0)
+    assert open_ledger().entries[0].under_way
+    ledger.leave([0])
+    assert not open_ledger().entries[0].under_way
+    ledger.begin(0)
+    ledger.died(0, "SIGSEGV")
+    again = open_ledger().entries[0]
+    assert (again.under_way, again.died) == (False, ("SIGSEGV",))
+
+
 def test_an_assistants_epochs_count_once(open_ledger):
     ledger = open_ledger()
     plain = random_proposal(0)

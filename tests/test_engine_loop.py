@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from fake_training import EPOCHS, SCALE, AtOnce, make_driver
 
-from autokd.engine.driver import MOST_DEATHS
+from autokd.engine.deaths import MOST_DEATHS
 from autokd.engine.ledger import Ledger
 from autokd.engine.progress import search_hypervolume
+from autokd.engine.repeats import train_again
 from autokd.engine.strategies import SETTLED
 from autokd.records import Budget
 
@@ -186,11 +190,95 @@ def test_a_dead_workers_trial_is_tried_again_from_its_last_pause_twice_at_most(u
     result = ledger.entries[doomed].result
     assert (result.state, result.reason) == (
         "failed",
-        "its worker process died 3 times: killed, or out of memory",
+        "its process died 3 times: killed, or out of memory",
     )
     assert len(result.history) == len(ledger.entries[doomed].results[0].history)
     others = [entry.result.state for entry in ledger.entries if entry.number != doomed]
     assert "failed" not in others
+
+
+class Here(AtOnce):
+    """Trains in the driver's own process, which it ends with some of the work."""
+
+    in_process = True
+
+    def next_result(self):
+        if self.dies(self.works[0]):
+            os._exit(1)
+        return super().next_result()
+
+
+def run_until_it_ends(path: Path, executor: AtOnce, *, again: bool = False) -> int:
+    """How many processes died; `again` finished trials are trained from a further seed."""
+    deaths = 0
+    while True:
+        child = os.fork()
+        if child == 0:
+            ledger = open_ledger(path)
+            make_driver(ledger).run(executor)
+            if again:
+                train_again(ledger, executor, [0, 1], times=1, seed=0, folder=Path("nowhere"))
+            os._exit(0)
+        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
+            return deaths
+        deaths += 1
+        assert deaths < 20
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_trial_that_ends_its_driver_three_times_is_passed_over(undisturbed, tmp_path, paused):
+    path = tmp_path / "ledger.db"
+    doomed = next(e.number for e in undisturbed[0].entries[4:] if len(e.results) > 1)
+    executor = Here(dies=lambda work: work.number == doomed and bool(work.before) == paused)
+    assert run_until_it_ends(path, executor) == MOST_DEATHS + 1
+    ledger = open_ledger(path)
+    result = ledger.entries[doomed].result
+    assert (result.state, result.reason) == (
+        "failed",
+        "its process died 3 times: the search's own process, by a crash, a kill or out of memory",
+    )
+    assert len(result.history) == (1 if paused else 0)
+    others = [entry.result.state for entry in ledger.entries if entry.number != doomed]
+    assert "failed" not in others
+    assert len(others) == 29
+
+
+def test_a_further_seed_that_ends_its_driver_three_times_is_passed_over(tmp_path):
+    path = tmp_path / "ledger.db"
+    executor = Here(dies=lambda work: work.number == 1 and work.folder.name == "repeat_1")
+    assert run_until_it_ends(path, executor, again=True) == MOST_DEATHS + 1
+    entries = open_ledger(path).entries
+    assert [entries[n].repeats[0].state for n in (0, 1)] == ["complete", "failed"]
+    assert entries[1].result.state == "complete"
+
+
+def test_a_search_that_was_interrupted_blames_no_trial(tmp_path):
+    path = tmp_path / "ledger.db"
+
+    class Interrupted(Here):
+        def next_result(self):
+            if self.works[0].number == 3:
+                raise KeyboardInterrupt
+            return super().next_result()
+
+    for _ in range(MOST_DEATHS + 2):
+        with pytest.raises(KeyboardInterrupt):
+            make_driver(open_ledger(path)).run(Interrupted())
+    assert open_ledger(path).entries[3].deaths == 0
+    make_driver(open_ledger(path)).run(Here())
+    assert open_ledger(path).entries[3].result.state != "failed"
+
+
+def test_a_search_that_ends_now_and_then_is_what_it_would_have_been(undisturbed, tmp_path):
+    path, died = tmp_path / "ledger.db", tmp_path / "died"
+    died.mkdir()
+
+    def dies(work):
+        mark = died / f"{work.number}-{work.until}"
+        return work.number % 3 == 0 and not (mark.exists() or mark.touch())
+
+    assert run_until_it_ends(path, Here(dies=dies)) > 10
+    assert history_of(open_ledger(path)) == history_of(undisturbed[0])
 
 
 def test_a_worker_that_dies_once_costs_nothing_but_time(undisturbed):

@@ -17,7 +17,7 @@ from engine_work import here, make_cache, outcome, work
 from test_engine_driver import CONFIG
 
 from autokd.config import override_config
-from autokd.engine.driver import MOST_DEATHS
+from autokd.engine.deaths import Died
 from autokd.engine.executors import ProcessPool
 from autokd.engine.processes import NEEDED, end, import_ahead, new_pool, undisturbed_start
 from autokd.errors import ConfigError
@@ -40,13 +40,22 @@ def exhaust(pid: int) -> None:
 
 
 def worker_of(pool: ProcessPool) -> int:
-    ((_, processes),) = pool._running.values()
+    ((_, processes, _),) = pool._running.values()
     (pid,) = processes._processes
     return pid
 
 
-@pytest.mark.parametrize("end", [kill, exhaust])
-def test_a_trial_whose_worker_is_killed_goes_on_from_its_pause_each_time(cache, tmp_path, end):
+def crash(pid: int) -> None:
+    os.kill(pid, signal.SIGSEGV)
+
+
+KILLED, CRASHED = "SIGKILL: killed, or out of memory", "SIGSEGV: a crash in native code"
+
+
+@pytest.mark.parametrize(
+    "ends", [[(kill, KILLED), (crash, CRASHED)], [(exhaust, KILLED), (exhaust, KILLED)]]
+)
+def test_a_trial_whose_worker_is_killed_goes_on_from_its_pause_each_time(cache, tmp_path, ends):
     pool = ProcessPool(2, CONFIG, cache=cache, device="cpu")  # a thread each, as here()
     try:
         first = work(0, tmp_path, epochs=30, until=2)
@@ -55,12 +64,12 @@ def test_a_trial_whose_worker_is_killed_goes_on_from_its_pause_each_time(cache, 
         assert paused.state == "stopped", paused.reason
         second = replace(first, until=None, before=paused)
         weights = tmp_path / "0" / "best.safetensors"
-        for _ in range(MOST_DEATHS):
+        for end, how in ends:
             weights.unlink()  # comes back with the next epoch that is better
             pool.submit(second)
             ended = threading.Thread(target=end_when_there, args=(weights, worker_of(pool), end))
             ended.start()
-            assert pool.next_result() == (0, None)
+            assert pool.next_result() == (0, Died(how))
             ended.join()
         pool.submit(second)
         _, result = pool.next_result()
@@ -99,7 +108,7 @@ if __name__ == "__main__":
     pool.submit(work(0, Path(sys.argv[2]), epochs=100_000))
     pool.submit(work(1, Path(sys.argv[2]), epochs=1))
     pool.next_result()  # from now on one trains and one waits
-    print(*[pid for _, each in pool._running.values() for pid in each._processes])
+    print(*[pid for _, each, _ in pool._running.values() for pid in each._processes])
     print(*[pid for each in pool._idle for pid in each._processes], flush=True)
     pool.next_result()
 """

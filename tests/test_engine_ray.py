@@ -13,6 +13,7 @@ from test_engine_driver import CONFIG
 
 from autokd.config import Config, override_config
 from autokd.engine import ray_executor
+from autokd.engine.deaths import Died
 from autokd.engine.ray_executor import NODE_CACHE, RayExecutor
 from autokd.engine.search import run_search
 from autokd.errors import ConfigError, StorageError, StoreAwayError
@@ -155,7 +156,7 @@ def test_a_node_that_can_not_reach_the_store_gives_its_trial_back(
     monkeypatch.setattr(ray_executor, "_evaluate", away)
     executor = make_executor(1, config=shared_by(tmp_path), folder=tmp_path / "driver")
     executor.submit(work(0, tmp_path / "driver"))
-    assert executor.next_result() == (0, None)
+    assert executor.next_result() == (0, Died())
     (tmp_path / "store").rmdir()
     executor.submit(work(0, tmp_path / "driver"))
     with pytest.raises(StorageError, match="store: is not there"):

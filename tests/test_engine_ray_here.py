@@ -15,6 +15,7 @@ from ray_tests import MARKS, collect, ray
 from test_engine_driver import CONFIG
 
 from autokd.config import override_config
+from autokd.engine.deaths import Died
 from autokd.engine.ray_executor import RayExecutor
 from autokd.engine.search import run_search
 from autokd.errors import DataError, StorageError
@@ -73,7 +74,7 @@ def test_a_killed_workers_trial_comes_back_and_goes_on_at_another(cache, tmp_pat
     killer.start()
     second = replace(first, until=None, before=paused)
     executor.submit(second)
-    assert executor.next_result() == (0, None)
+    assert executor.next_result() == (0, Died())
     done.set()
     killer.join()
     executor.submit(second)

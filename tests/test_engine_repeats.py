@@ -9,7 +9,7 @@ from statistics import mean, stdev
 import pytest
 from fake_training import AtOnce, make_driver
 
-from autokd.engine.driver import MOST_DEATHS
+from autokd.engine.deaths import MOST_DEATHS
 from autokd.engine.ledger import Ledger
 from autokd.engine.repeats import remeasure, train_again
 
@@ -97,7 +97,7 @@ def test_a_worker_that_dies_is_replaced_and_at_last_given_up(ledger):
     (failed,) = repeats[2]
     assert (failed.state, failed.reason) == (
         "failed",
-        f"its worker process died {MOST_DEATHS + 1} times: killed, or out of memory",
+        f"its process died {MOST_DEATHS + 1} times: killed, or out of memory",
     )
     assert [len(each) for each in repeats.values()] == [1, 1, 1]
     assert remeasure(ledger.entries[2], {}) is None

@@ -36,7 +36,9 @@ EVENTS = Table(
     MetaData(),
     Column("study", String(255), primary_key=True),
     Column("place", Integer, primary_key=True, autoincrement=False),  # a second driver runs into it
-    Column("kind", String(16), nullable=False),  # proposal, result, repeat, cost, death or note
+    Column(
+        "kind", String(16), nullable=False
+    ),  # proposal, begin, leave, result, repeat, cost, death or note
     Column("trial", Integer),  # its number; a note has none
     Column("clock", Float, nullable=False),  # seconds that the search had been driven for
     Column("record", Text, nullable=False),  # JSON

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autokd.config import SearchConfig
+from autokd.engine.deaths import MOST_DEATHS, OWN, Died, given_up
 from autokd.engine.executors import Executor, Work
 from autokd.engine.ledger import Entry, Ledger, Proposal
 from autokd.engine.progress import Progress, Running, find_front, has_stalled, search_hypervolume
 from autokd.engine.proposer import Proposer
 from autokd.engine.strategies import Strategy
 from autokd.errors import AutoKDError
-from autokd.failure import OVER_MEMORY
 from autokd.quantities import count_of
 from autokd.records import Cost, TrialResult
 from autokd.stopwatch import Stopwatch
@@ -24,8 +24,6 @@ from autokd.trial import describe_excess, trial_seed
 log = logging.getLogger(__name__)
 
 MOST_REJECTED = 20  # rejected trials for each one wanted, after which a search gives up
-MOST_DEATHS = 2  # of workers in the same part of a trial, after which it is not tried again
-DIED = "its worker process died {} times: killed, or out of memory"
 
 
 @dataclass(kw_only=True)
@@ -44,6 +42,7 @@ class Driver:
     observe: Callable[[Progress], None]
     watch: Stopwatch = field(init=False)  # over all runs that came to their end
     _busy: set[int] = field(default_factory=set)
+    _in_process: bool = False  # whether a trial that ends its process ends this one
     _untold: list[TrialResult] = field(default_factory=list)  # recorded, and nobody has heard of it
 
     def __post_init__(self) -> None:
@@ -56,24 +55,41 @@ class Driver:
 
     def run(self, executor: Executor) -> str:
         """Train until it is time to stop; why it stopped."""
+        self._in_process = executor.in_process
+        self._bury_what_ended_an_earlier_run()
         self.observe(self.progress())
-        while True:
-            try:
-                with self.watch("ask"):
-                    while executor.has_room and (entry := self._next()):
-                        self._busy.add(entry.number)
-                        executor.submit(self._work(entry))
-            finally:
-                self._tell()  # now that no worker waits for it
-            if not self._busy:
-                return self._limit() or self._stall() or self._enough() or "nothing left to train"
-            with self.watch("wait"):
-                number, result = executor.next_result()
-            self._busy.remove(number)
-            if result is None:
-                result = self._bury(number)
-            if result is not None:
-                self._record(result)
+        try:
+            while True:
+                try:
+                    with self.watch("ask"):
+                        while executor.has_room and (entry := self._next()):
+                            self._submit(entry, executor)
+                finally:
+                    self._tell()  # now that no worker waits for it
+                if not self._busy:
+                    return (
+                        self._limit() or self._stall() or self._enough() or "nothing left to train"
+                    )
+                with self.watch("wait"):
+                    number, result = executor.next_result()
+                self._busy.remove(number)
+                if isinstance(result, Died):
+                    self._bury(number, result.how)
+                else:
+                    self._record(result)
+        finally:
+            self.ledger.leave(self._busy)  # interrupted, and not dead: that is no trial's fault
+
+    def _submit(self, entry: Entry, executor: Executor) -> None:
+        self._busy.add(entry.number)
+        if self._in_process and not entry.under_way:
+            self.ledger.begin(entry.number)
+        executor.submit(self._work(entry))
+
+    def _bury_what_ended_an_earlier_run(self) -> None:
+        for entry in self.ledger.entries:
+            if entry.under_way and not entry.is_closed:
+                self._bury(entry.number, OWN)
 
     def progress(self, latest: TrialResult | None = None) -> Progress:
         """`latest`: what has just come of a trial."""
@@ -130,7 +146,7 @@ class Driver:
     def _add(self, proposal: Proposal) -> Entry:
         self._tried.add(proposal.candidate.hash)
         with self.watch("record"):
-            return self.ledger.add(proposal)
+            return self.ledger.add(proposal, under_way=self._in_process)
 
     def _work(self, entry: Entry) -> Work:
         epochs = entry.proposal.candidate.epochs
@@ -179,19 +195,12 @@ class Driver:
             with self.watch("show"):
                 self.observe(progress)
 
-    def _bury(self, number: int) -> TrialResult | None:
-        """A worker died with this trial, which is tried again from its last pause unless that has happened too often."""
-        entry = self.ledger.died(number)
-        log.warning("trial %d: its worker process died: killed, or out of memory", number)
-        if entry.deaths <= MOST_DEATHS:
-            return None
-        blank = entry.result or self._untrained(entry, None)
-        return replace(
-            blank,
-            state="failed",
-            excess={**blank.excess, "memory": OVER_MEMORY},  # most likely
-            reason=DIED.format(entry.deaths),
-        )
+    def _bury(self, number: int, how: str) -> None:
+        """A process died with this trial, which is tried again from its last pause unless that has happened too often."""
+        entry = self.ledger.died(number, how)
+        log.warning("trial %d: its process died: %s", number, how)
+        if entry.deaths > MOST_DEATHS:
+            self._record(given_up(entry.result or self._untrained(entry, None), entry.died))
 
     def _untrained(self, entry: Entry, cost: Cost | AutoKDError | None) -> TrialResult:
         """The result of a candidate that is over budget, or can't be built."""

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Protocol
 
 from tqdm import tqdm
 
 from autokd.config import Config
+from autokd.engine.deaths import Died, describe_exit
 from autokd.engine.processes import end, new_pool, undisturbed_start
 from autokd.records import Candidate, Cost, TrialResult
 from autokd.shared import Shared
@@ -39,13 +41,15 @@ class Work:
 class Executor(Protocol):
     """Takes work while it has room, and gives results in the order in which they come."""
 
+    in_process: bool  # a part that ends its process ends the driver
+
     @property
     def has_room(self) -> bool: ...
 
     def submit(self, work: Work) -> None: ...
 
-    def next_result(self) -> tuple[int, TrialResult | None]:
-        """Waits for one piece of the submitted work: the trial's number and its result; None: its worker died."""
+    def next_result(self) -> tuple[int, TrialResult | Died]:
+        """Waits for one piece of the submitted work: the trial's number, and its result or how its worker died."""
 
     def close(self) -> None:
         """Drops what is not done."""
@@ -53,6 +57,8 @@ class Executor(Protocol):
 
 class InProcess:
     """One trial at a time, here."""
+
+    in_process = True
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -65,7 +71,7 @@ class InProcess:
     def submit(self, work: Work) -> None:
         self._work = work
 
-    def next_result(self) -> tuple[int, TrialResult | None]:
+    def next_result(self) -> tuple[int, TrialResult | Died]:
         assert self._work is not None
         work, self._work = self._work, None
         return work.number, evaluate(work, self._task)
@@ -80,12 +86,14 @@ class ProcessPool:
     A pool of one process for each: one that dies takes no other's work with it.
     """
 
+    in_process = False
+
     def __init__(self, workers: int, config: Config, *, cache: Path, device: str | None) -> None:
         threads = share_threads(workers)
         self._gpu = choose_device(device).type != "cpu"
         self._task_arguments = (config, cache, device, threads)
         self._idle = [self._new_pool() for _ in range(workers)]
-        self._running: dict[Future[TrialResult], tuple[Work, ProcessPoolExecutor]] = {}
+        self._running: dict[Future[TrialResult], tuple[Work, ProcessPoolExecutor, BaseProcess]] = {}
 
     @property
     def has_room(self) -> bool:
@@ -100,23 +108,24 @@ class ProcessPool:
                 end(pool)
                 pool = self._new_pool()
                 future = pool.submit(_evaluate_here, work)
-        self._running[future] = (work, pool)
+        (process,) = pool._processes.values()  # the pool forgets it when it has died
+        self._running[future] = (work, pool, process)
 
-    def next_result(self) -> tuple[int, TrialResult | None]:
+    def next_result(self) -> tuple[int, TrialResult | Died]:
         done, _ = wait(self._running, return_when=FIRST_COMPLETED)
         future = done.pop()
-        work, pool = self._running.pop(future)
+        work, pool, process = self._running.pop(future)
         try:
             result = future.result()
         except BrokenProcessPool:
             end(pool)
             self._idle.append(self._new_pool())
-            return work.number, None
+            return work.number, Died(describe_exit(process.exitcode))
         self._idle.append(pool)
         return work.number, result
 
     def close(self) -> None:
-        for pool in [*self._idle, *(pool for _, pool in self._running.values())]:
+        for pool in [*self._idle, *(pool for _, pool, _ in self._running.values())]:
             end(pool)
 
     def _new_pool(self) -> ProcessPoolExecutor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
 
 from autokd.engine.database import EVENTS, STATUS, cannot_open, needs_driver, shown_url
+from autokd.engine.deaths import UNKNOWN
 from autokd.engine.place import brought_here
 from autokd.errors import StorageError
 from autokd.records import Candidate, Cost, TrialResult, content_hash
@@ -42,13 +43,19 @@ class Entry:
     number: int
     proposal: Proposal
     results: tuple[TrialResult, ...] = ()
-    deaths: int = 0  # of workers that had it, since the last result
+    died: tuple[str, ...] = ()  # how processes did that had it, since the last result
+    under_way: bool = False  # in the driver's own process, which would die with it
     repeats: tuple[TrialResult, ...] = ()  # the same candidate with further seeds, when it was done
 
     @property
     def result(self) -> TrialResult | None:
         """The latest."""
         return self.results[-1] if self.results else None
+
+    @property
+    def deaths(self) -> int:
+        """How many processes died with it since the last result."""
+        return len(self.died)
 
     @property
     def is_closed(self) -> bool:
@@ -132,14 +139,14 @@ class Ledger:
             self.note(name, value)
         return self._notes[name]
 
-    def add(self, proposal: Proposal) -> Entry:
-        """Write a proposal down before anything is done about it."""
+    def add(self, proposal: Proposal, *, under_way: bool = False) -> Entry:
+        """Write a proposal down before anything is done about it; `under_way` as for `begin`, in the same event."""
         record = {
             "candidate": proposal.candidate.to_dict(),
             "params": dict(proposal.params),
             "control": proposal.control,
             "origin": proposal.origin,
-        }
+        } | ({"under_way": True} if under_way else {})
         self._write("proposal", len(self._entries), record)
         return self._entries[-1]
 
@@ -157,9 +164,21 @@ class Ledger:
         self._write("cost", number, asdict(cost) | corrected)
         return self._entries[number]
 
-    def died(self, number: int) -> Entry:
-        """Write down that a worker died with a trial."""
-        self._write("death", number, {})
+    def begin(self, number: int) -> Entry:
+        """Write down that a part of a trial begins in the driver's own process: who finds that without an end knows how it ended."""
+        self._write("begin", number, {})
+        return self._entries[number]
+
+    def leave(self, numbers: Collection[int]) -> None:
+        """Write down that what of these is under way here is left for later: its process lives. Best effort."""
+        for number in numbers:
+            if self._entries[number].under_way:
+                with suppress(StorageError):  # then whatever ended it is told
+                    self._write("leave", number, {})
+
+    def died(self, number: int, how: str = UNKNOWN) -> Entry:
+        """Write down that a process died with a trial."""
+        self._write("death", number, {"how": how})
         return self._entries[number]
 
     def show(self, status: Mapping[str, Any]) -> None:
@@ -201,13 +220,17 @@ class Ledger:
         assert trial is not None
         if kind == "proposal":
             candidate = Candidate.from_dict(record.pop("candidate"))
-            self._entries.append(
-                Entry(number=trial, proposal=Proposal(candidate=candidate, **record))
-            )
+            under_way = record.pop("under_way", False)
+            proposal = Proposal(candidate=candidate, **record)
+            self._entries.append(Entry(number=trial, proposal=proposal, under_way=under_way))
             return
         entry = self._entries[trial]
+        if kind in ("begin", "leave"):
+            self._entries[trial] = replace(entry, under_way=kind == "begin")
+            return
         if kind == "death":
-            self._entries[trial] = replace(entry, deaths=entry.deaths + 1)
+            died = (*entry.died, record.get("how", UNKNOWN))
+            self._entries[trial] = replace(entry, died=died, under_way=False)
             return
         if kind == "cost":  # `ended` shows the trial as it ended, without
             last = entry.results[-1]
@@ -219,11 +242,13 @@ class Ledger:
         if result.folder and self._cache:
             result = replace(result, folder=brought_here(result.folder, self._cache))
         if kind == "repeat":
-            self._entries[trial] = replace(entry, repeats=(*entry.repeats, result), deaths=0)
+            repeats = (*entry.repeats, result)
+            self._entries[trial] = replace(entry, repeats=repeats, died=(), under_way=False)
             return
         self._count(entry, result)
         self.rejected += result.state == "rejected"
-        self._entries[trial] = entry = replace(entry, results=(*entry.results, result), deaths=0)
+        entry = replace(entry, results=(*entry.results, result), died=(), under_way=False)
+        self._entries[trial] = entry
         if entry.is_closed:
             self.ended.append(
                 Ended(

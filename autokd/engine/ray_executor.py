@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autokd.config import Config
+from autokd.engine.deaths import Died
 from autokd.engine.executors import Work, evaluate, folder_state, load_task
 from autokd.engine.place import make_writable
 from autokd.errors import AutoKDError, ConfigError, DataError, StorageError, StoreAwayError
@@ -67,6 +68,8 @@ class RayExecutor:
     are in it. With it, a node keeps what it needs in a folder of its own, and the driver gets what is finished.
     """
 
+    in_process = False
+
     def __init__(
         self,
         workers: int,
@@ -109,7 +112,7 @@ class RayExecutor:
             sent = replace(work, folder=work.folder.relative_to(self._cache))
         self._running[self._evaluate.remote(sent, *self._arguments)] = work
 
-    def next_result(self) -> tuple[int, TrialResult | None]:
+    def next_result(self) -> tuple[int, TrialResult | Died]:
         (done, *_), _ = self._ray.wait(list(self._running), num_returns=1)
         work = self._running.pop(done)
         try:
@@ -117,11 +120,11 @@ class RayExecutor:
         except self._ray.exceptions.RayTaskError as error:  # raised by our own code
             if isinstance(error.cause, StoreAwayError) and self._shared:
                 self._shared.check()  # away from here as well: that ends the search and no trial
-                return work.number, None
+                return work.number, Died("its node could not reach search.shared")
             cause = error.cause if isinstance(error.cause, AutoKDError) else error
             raise cause from None
         except self._ray.exceptions.RayError:  # the process, its node, or its memory is gone
-            return work.number, None
+            return work.number, Died()
         return work.number, self._bring_here(result, work.folder)
 
     def close(self) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 
-from autokd.engine.driver import DIED, MOST_DEATHS
+from autokd.engine.deaths import MOST_DEATHS, OWN, Died, given_up
 from autokd.engine.executors import Executor, Work
 from autokd.engine.ledger import Entry, Ledger
 from autokd.records import Remeasured, TrialResult
@@ -27,28 +28,37 @@ def train_again(
     folder: Path,
 ) -> None:
     """Until each of these trials has so many repeats, those of an earlier run counted. `seed` is the search's."""
+    work = partial(_work, seed=seed, folder=folder)
+    for number in numbers:
+        if ledger.entries[number].under_way:  # an earlier run ended with it
+            _bury(ledger, number, OWN, work)
     busy: set[int] = set()
-    while True:
-        while executor.has_room and (entry := _next(ledger, numbers, busy, times)):
-            busy.add(entry.number)
-            executor.submit(_work(entry, seed=seed, folder=folder))
-        if not busy:
-            return
-        number, result = executor.next_result()
-        busy.remove(number)
-        if result is None:
-            entry = ledger.died(number)
-            if entry.deaths <= MOST_DEATHS:
-                continue
-            assert entry.result is not None
-            result = replace(
-                entry.result,
-                seed=_work(entry, seed=seed, folder=folder).seed,
-                state="failed",
-                reason=DIED.format(entry.deaths),
-            )
-        entry = ledger.repeat(result)
-        log.info("%s", _describe(entry, times))
+    try:
+        while True:
+            while executor.has_room and (entry := _next(ledger, numbers, busy, times)):
+                busy.add(entry.number)
+                if executor.in_process:
+                    ledger.begin(entry.number)
+                executor.submit(work(entry))
+            if not busy:
+                return
+            number, result = executor.next_result()
+            busy.remove(number)
+            if isinstance(result, Died):
+                _bury(ledger, number, result.how, work)
+            else:
+                log.info("%s", _describe(ledger.repeat(result), times))
+    finally:
+        ledger.leave(busy)
+
+
+def _bury(ledger: Ledger, number: int, how: str, work: Callable[[Entry], Work]) -> None:
+    """A process died with this training, which is tried again unless that has happened too often."""
+    entry = ledger.died(number, how)
+    log.warning("trial %d again: its process died: %s", number, how)
+    if entry.deaths > MOST_DEATHS:
+        assert entry.result is not None
+        ledger.repeat(given_up(replace(entry.result, seed=work(entry).seed), entry.died))
 
 
 def remeasure(entry: Entry, test_accuracy: Mapping[int, float]) -> Remeasured | None:
