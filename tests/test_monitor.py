@@ -15,11 +15,9 @@ import autokd
 from autokd.cli import app
 from autokd.config import load_config
 from autokd.data import load_data, read_arrived
-from autokd.drift.accuracy import Accuracy, compare_accuracy
 from autokd.drift.reference import NAME
 from autokd.engine.place import CACHE
 from autokd.errors import AutoKDError, ConfigError, DataError
-from autokd.monitoring.advice import advise
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_latency")]
 SEARCH = """
@@ -66,22 +64,16 @@ def monitor(place: Path, data: str, candidate: str = "shipped", **options):
     return autokd.monitor(name, place / data, directory=place, **options)
 
 
-def unchanged(audit) -> tuple[str, int]:
-    """What is recommended where nothing has changed. Whether a student so small fails its audit depends on the processor's
-    roundings; one that failed at export already is to be looked at."""
-    return ("look closer", 3) if audit.status == "fail" else ("keep", 0)
-
-
 def test_the_images_that_it_was_chosen_on_let_it_be_kept(place):
     found = monitor(place, "val.npz")
-    assert (found.recommendation, found.exit_code) == unchanged(found.audit)
+    assert (found.recommendation, found.exit_code) == ("keep", 0), found.advice.reasons
     assert {shift.state for shift in found.shifts} == {"same"}
     assert found.change.now == found.change.then or found.change.then.split == "test"
 
 
 def test_test_images_let_it_be_kept_with_and_without_labels(place):
     found = monitor(place, "test.npz")
-    assert (found.recommendation, found.exit_code) == unchanged(found.audit)
+    assert (found.recommendation, found.exit_code) == ("keep", 0), found.advice.reasons
     alone = monitor(place, "test_alone.npz")
     assert (alone.recommendation, alone.change, alone.audit) == ("keep", None, None)
     assert "accuracy was not measured" in " ".join(alone.notes)
@@ -101,34 +93,9 @@ def test_inverted_images_call_for_another_distillation(place):
     assert found.change.state == "fell"
     alone = monitor(place, "inverted_alone.npz")
     assert (alone.recommendation, alone.exit_code) == ("look closer", 3)
-    assert "label some of the new images" in " ".join(alone.advice.reasons)
+    assert alone.expected_accuracy is None
+    assert "Confidence says nothing of accuracy" in " ".join(alone.advice.reasons)
     assert alone.shifts == found.shifts  # labels have no part in drift
-
-
-@pytest.mark.parametrize(
-    ("against_teacher", "then", "recommendation"),
-    [(True, "warn", "re-distil"), (True, "fail", "look closer"), (False, "warn", "look closer")],
-)
-def test_a_failed_audit_counts_where_it_is_new_and_against_the_teacher(
-    against_teacher, then, recommendation
-):
-    labels, groups = np.zeros(400, int), np.repeat(["A", "B"], 200)
-    student = np.where((groups == "A") & (np.arange(400) % 4 == 0), 1, labels)
-    failed = autokd.audit(labels, student, teacher=labels, groups={"site": groups})
-    assert failed.status == "fail"
-    right = Accuracy(split="test", correct=350, images=400)
-    advice = advise(
-        [],
-        compare_accuracy(right, right, margin=0.05),
-        failed,
-        audits_then={"val": then},
-        against_teacher=against_teacher,
-        expected=None,
-        then=right,
-        margin=0.05,
-    )
-    assert advice.recommendation == recommendation
-    assert "site A loses" in advice.reasons[-1]
 
 
 def test_few_images_are_undecided_and_never_kept(place):
@@ -157,6 +124,7 @@ def test_a_teacher_that_is_not_at_hand_is_said_and_not_trained(place, tmp_path):
     found = autokd.monitor(place / "shipped", place / "test.npz", directory=tmp_path)
     assert found.audit.record["overall"]["teacher"] is None
     assert "without its teacher: it was trained elsewhere" in " ".join(found.notes)
+    assert found.recommendation == "keep", found.advice.reasons
     assert not (tmp_path / CACHE / "teachers").exists()
 
 
@@ -297,7 +265,7 @@ def test_labels_are_matched_to_the_student_s_classes_by_name(tmp_path):
     [
         ({"labels": np.array(["cat", "dgo"])}, "class 'dgo' is none of the student's: cat, dog. Did you mean 'dog'"),
         ({"labels": np.array([0, 2])}, "class '2' is none of the student's"),
-        ({"labels": np.array([0.5, 1])}, "labels must be 2 whole numbers or texts"),
+        ({"labels": np.array([0.5, 1])}, "labels must be whole numbers or texts, not such as 0.5"),
         ({"images": np.zeros((2, 8, 8))}, "images must be uint8"),
     ],
 )  # fmt: skip

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from autokd.data import ImageData
 from autokd.drift.accuracy import Accuracy
+from autokd.drift.by_group import Counts, count_groups
 from autokd.drift.seen import Seen, see
 from autokd.errors import DataError
 from autokd.students import InputFormat
@@ -51,6 +52,9 @@ class Reference:
     audits: Mapping[str, str]  # val or test -> pass, warn, undecided or fail
     seen: Seen
     candidate: Mapping[str, Any]  # candidate.yaml: the search file too
+    groups: Counts | None = (
+        None  # right answers on val, group by group; None: of before they were kept
+    )
     file: ModelFile | None = None  # None: the student is in a store
 
     @property
@@ -69,6 +73,7 @@ class Reference:
             "data": {"name": self.data_name, "hash": self.data_hash},
             "accuracy": {"val": asdict(self.val), "test": self.test and asdict(self.test)},
             "audits": dict(self.audits),
+            "groups": self.groups,
             "file": self.file and asdict(self.file),
             "val": self.seen.to_dict(),
             "candidate": self.candidate,
@@ -102,6 +107,7 @@ def make_reference(
         val=count_right(logits, val.labels, split="val"),
         test=_counted(tested, info.test_count) if isinstance(tested, float) else None,
         audits={split: str(facts[tag]) for split, tag in _AUDITS.items() if same and tag in facts},
+        groups=count_groups(data, logits),
         seen=see(val, logits).sample(MOST),
         candidate=candidate,
         file=file,
@@ -160,6 +166,7 @@ def _from_record(record: Mapping[str, Any]) -> Reference:
         val=Accuracy(**accuracy["val"]),
         test=Accuracy(**accuracy["test"]) if accuracy["test"] else None,
         audits=record["audits"],
+        groups=record.get("groups"),
         seen=Seen.from_dict(record["val"]),
         candidate=record["candidate"],
         file=ModelFile(**{**file, "inputs": inputs}),

@@ -52,6 +52,11 @@ class Shift:
     needed: int | None  # new images to find a large change; None: too few were kept at export
     state: str  # same, shifted, drifted or undecided
 
+    @property
+    def is_of_other_images(self) -> bool:
+        """Images are so unlike the old ones that a student's confidence on them means nothing."""
+        return self.state == "drifted" and self.of != "answers"
+
 
 def compare(then: Seen, now: Seen) -> tuple[Shift, ...]:
     """Every figure of two sets. Neither's order matters."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from autokd.drift.accuracy import Accuracy, AccuracyChange
+from autokd.drift.by_group import find_fallen
+from autokd.drift.reference import Reference
 from autokd.drift.shift import Shift
 from autokd.fairness.audit import Audit
 
@@ -30,10 +32,9 @@ def advise(
     change: AccuracyChange | None,
     audit: Audit | None,
     *,
-    audits_then: Mapping[str, str],
+    reference: Reference,
     against_teacher: bool,
     expected: float | None,
-    then: Accuracy,
     margin: float,
 ) -> Advice:
     """With labels, accuracy and the audit decide and drift explains; without, drift is all there is, and is no proof of harm."""
@@ -41,9 +42,9 @@ def advise(
     if change is not None:
         found.insert(0, _of_accuracy(change))
     if audit is not None:
-        found.append(_of_audit(audit, audits_then, against_teacher))
-    if change is None and found[0][0] == CLOSER and expected is not None:
-        found.append((KEEP, _guess(expected, then, margin)))
+        found.append(_of_audit(audit, reference, against_teacher, margin))
+    if change is None and found[0][0] == CLOSER:
+        found.append((KEEP, _guess(expected, reference.val, margin)))
     order = list(EXIT_CODES)
     worst = max((recommendation for recommendation, _ in found), key=order.index)
     return Advice(recommendation=worst, reasons=tuple(reason for _, reason in found))
@@ -105,19 +106,39 @@ def _moved(moved: Sequence[Shift]) -> Iterator[str]:
 
 
 def _of_audit(
-    audit: Audit, audits_then: Mapping[str, str], against_teacher: bool
+    audit: Audit, reference: Reference, against_teacher: bool, margin: float
 ) -> tuple[str, str]:
+    """A fail is news where it did not fail at export, or where a group is right less often than then."""
     said = f"Audit on the new images: {audit.status}. {audit.figures().sentence}"
-    if audit.status == "fail":
-        if not against_teacher:
-            return CLOSER, f"{said} The teacher was not at hand, so this is of the student alone."
-        if "fail" in audits_then.values():
-            return CLOSER, f"{said} It failed at export too."
+    gates, then = audit.record["gates"], reference.audits.values()
+    if audit.status != "fail":
+        is_open = any(g["attr"] and g["required"] and g["state"] == "undecided" for g in gates)
+        return UNDECIDED if is_open else KEEP, said
+    if against_teacher and then and "fail" not in then:
         return AGAIN, said
-    return UNDECIDED if audit.exit_code else KEEP, said
+    if not against_teacher:
+        said += " The teacher was not at hand, so this is of the student alone."
+    elif then:
+        said += " It failed at export too."
+    failed = {gate["attr"] for gate in gates if gate["state"] == "fail" and gate["attr"]}
+    if reference.groups is None or failed - set(reference.groups):
+        return (
+            CLOSER,
+            f"{said} How its groups were at export is not known; a new export of it knows those of the search.",
+        )
+    fallen = find_fallen(reference.groups, audit.record["by"], sorted(failed), margin=margin)
+    if not fallen:
+        return KEEP, f"{said} No group has fallen since export by more than chance explains."
+    told = ", ".join(
+        f"{name} ({each.then.share:.1%} of {each.then.images:,} then, {each.now.share:.1%} of {each.now.images:,} now)"
+        for name, each in fallen.items()
+    )
+    return CLOSER, f"{said} Fallen since export: {told}."
 
 
-def _guess(expected: float, then: Accuracy, margin: float) -> str:
+def _guess(expected: float | None, then: Accuracy, margin: float) -> str:
+    if expected is None:
+        return "Confidence says nothing of accuracy on images so unlike those at export: label some of the new images to know."
     far = "" if then.share - expected < margin else ", more than the margin below"
     return (
         f"By its confidence, an accuracy of about {expected:.0%} is to be expected{far} ({then.share:.1%} on {then.split} at "

@@ -40,7 +40,9 @@ class Monitored:
     metadata: MetadataConfig | None
     shifts: tuple[Shift, ...]
     change: AccuracyChange | None  # None: no labels
-    expected_accuracy: float | None  # a guess, where there are no labels
+    expected_accuracy: (
+        float | None
+    )  # a guess without labels; None: there are some, or confidence is worthless
     audit: Audit | None  # None: no labels
     notes: tuple[str, ...]  # what was not looked at, and why
     advice: Advice
@@ -139,16 +141,16 @@ def monitor_student(
         found, against_teacher, said = _audit(watched, arrived, logits, metadata, cache, device)
         notes += said
     else:
-        expected = expected_accuracy(reference.seen, seen, reference.val)
+        if not any(shift.is_of_other_images for shift in shifts):
+            expected = expected_accuracy(reference.seen, seen, reference.val)
         notes.append("No labels: accuracy was not measured and the audit not made.")
     advice = advise(
         shifts,
         change,
         found,
-        audits_then=reference.audits,
+        reference=reference,
         against_teacher=against_teacher,
         expected=expected,
-        then=reference.val,
         margin=config.audit.margin,
     )
     return Monitored(
