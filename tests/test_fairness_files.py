@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -267,6 +268,14 @@ def test_a_cut_belongs_to_the_band_above_it(write):
 )
 def test_classes_are_in_natural_order(names, order):
     assert natural_order(names) == order
+
+
+@pytest.mark.parametrize(
+    "names", [("1", "nan", "2", "10"), ("²", "1²", "a"), ("A", "a", "01", "1")]
+)
+def test_the_order_of_classes_does_not_depend_on_the_one_they_are_found_in(names):
+    found = {natural_order(dict.fromkeys(each)) for each in permutations(names)}
+    assert len(found) == 1
 
 
 @pytest.mark.skipif(not REFERENCE.is_file(), reason="needs the reference data")

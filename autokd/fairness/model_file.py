@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,14 +195,20 @@ def seeds_of(model: ModelFile, number: Mapping[str, int]) -> NDArray[np.int64] |
     return np.stack(seeds) if seeds else None
 
 
-def natural_order(names: set[str]) -> tuple[str, ...]:
+def natural_order(names: Iterable[str]) -> tuple[str, ...]:
     """Numbers as numbers, also inside of names: 2 before 10, site2 before site10."""
 
     def parts(name: str) -> list[tuple[int, float, str]]:
         pieces = re.split(r"(\d+)", name)
-        return [(0, float(p), "") if p.isdigit() else (1, 0.0, p) for p in pieces if p]
+        return [(0, float(p), "") if p.isdecimal() else (1, 0.0, p) for p in pieces if p]
+
+    def value(name: str) -> float:
+        number = float(name)
+        if math.isnan(number):  # neither before nor after any other: the set's own order would stay
+            raise ValueError(name)
+        return number
 
     try:
-        return tuple(sorted(names, key=lambda name: (float(name), name)))
+        return tuple(sorted(names, key=lambda name: (value(name), name)))
     except ValueError:
         return tuple(sorted(names, key=lambda name: (parts(name), name)))
