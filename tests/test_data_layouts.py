@@ -99,6 +99,11 @@ def test_a_test_folder_without_class_folders_is_refused(tmp_path, train):
         load_folder(tmp_path / "set", tmp_path)
 
 
+def test_classes_that_differ_in_case_alone_are_said_to_be_two(tmp_path):
+    root = make_image_folder(tmp_path / "set", classes=("Cat", "cat", "dog"))
+    assert "(Cat, cat) are two, not one" in load_folder(root, tmp_path).notes[0]
+
+
 def test_a_class_may_be_called_train(tmp_path):
     root = make_image_folder(tmp_path / "set", classes=("bus", "train", "car"))
     data = load_folder(root, tmp_path)

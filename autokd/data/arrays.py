@@ -82,7 +82,7 @@ def read_npz(config: DataConfig, cache: Path) -> StoredSet:  # noqa: ARG001 - on
 
 def read_npz_images(path: Path) -> ArrayReader:
     """The array `images` alone, of the same shape as in `read_npz`."""
-    arrays = load_arrays(path)
+    arrays = load_arrays(path, only=("images",))
     if "images" not in arrays:
         raise DataError(f"{path}: needs the array images, has {', '.join(arrays) or 'none'}")
     return ArrayReader(_check_images(path, arrays["images"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def _split_folders(root: Path) -> dict[str, str]:
     A split folder has a split's name and holds folders: a class may be called `train` too.
     """
     folders = visible_folders(root)
-    holding = [name for name in folders if visible_folders(root / name)]
+    holding = [name for name in folders if split_within(name) and visible_folders(root / name)]
     found = _named_splits(holding)
     for split, names in found.items():
         if len({(root / name).resolve() for name in names}) > 1:
@@ -243,6 +244,9 @@ def _notes(root: Path, places: Sequence[_Place], left_out: Sequence[str]) -> Ite
     for name in classes:
         if not places[0].split and split_of(name):
             yield f"{root}: {name} is read as a class, not as a split: it holds images and no class folders"
+    alike = Counter(name.strip().casefold() for name in classes)
+    if twins := [name for name in classes if alike[name.strip().casefold()] > 1]:
+        yield f"{root}: classes that differ in case or spaces alone ({some(twins)}) are two, not one"
     for split in ("val", "test"):
         has = {place.folder for place in places if place.split == split}
         if has and (absent := [name for name in classes if name not in has]):

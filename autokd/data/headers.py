@@ -31,10 +31,12 @@ class Headers:
 
     channels: int  # 1 where all are grey
     image_size: int | None  # pixels; None: they are not square, or differ
-    long: list[int]  # places of images that lose half or more when their centre is cut out
-    turned: list[int]  # of those whose EXIF says that they are to be shown turned
-    moving: list[int]  # of those with further pictures behind the first
-    same: list[list[int]]  # of files with the same bytes
+    # How many there are of each kind, and the first one's place: what loses half or more when its centre is
+    # cut out, what EXIF says is to be shown turned, and what has further pictures behind the first.
+    long: tuple[int, int]
+    turned: tuple[int, int]
+    moving: tuple[int, int]
+    same: list[list[int]]  # places of files with the same bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,9 @@ class _Header:
     moving: bool
     print: str  # of the file's size and end
 
+    def is_long(self) -> bool:
+        return max(self.width, self.height) >= _FAR_FROM_SQUARE * min(self.width, self.height)
+
 
 def read_headers(root: Path, files: Sequence[str], cache: Path) -> Headers:
     """Kept in `cache` for the list of files, their sizes and dates. Raises DataError that names a file that is no image."""
@@ -53,7 +58,7 @@ def read_headers(root: Path, files: Sequence[str], cache: Path) -> Headers:
     stamp = hash_lines(
         f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in zip(files, stats, strict=True)
     )
-    path = cache / f"headers-2-{stamp[:16]}.json"
+    path = cache / f"image-headers-{stamp[:16]}.json"
     if path.exists():
         return Headers(**json.loads(path.read_text(encoding="utf-8")))
     with warnings.catch_warnings(), ThreadPoolExecutor(_THREADS) as threads:
@@ -77,11 +82,11 @@ def describe_headers(found: Headers, root: Path, files: Sequence[str]) -> Iterat
         (found.turned, "to be shown turned (EXIF) and read as stored, as by timm and torchvision; turn the pixels if it counts"),
         (found.moving, "of several pictures, of which the first is read"),
     )  # fmt: skip
-    for places, what in each:
-        if places:
-            are = "is" if len(places) == 1 else "are"
-            count = f"{len(places):,} of {count_of(len(files), 'image')} (as {files[places[0]]})"
-            yield f"{root}: {count} {are} {what}"
+    for (count, first), what in each:
+        if count:
+            are = "is" if count == 1 else "are"
+            of = f"{count:,} of {count_of(len(files), 'image')} (as {files[first]})"
+            yield f"{root}: {of} {are} {what}"
 
 
 def hash_lines(lines: Iterable[str]) -> str:
@@ -94,16 +99,17 @@ def _sum_up(root: Path, files: Sequence[str], headers: Sequence[_Header]) -> Hea
     return Headers(
         channels=1 if all(header.mode in _GREY for header in headers) else 3,
         image_size=width if len(sizes) == 1 and width == height else None,
-        long=[
-            place
-            for place, header in enumerate(headers)
-            if max(header.width, header.height)
-            >= _FAR_FROM_SQUARE * min(header.width, header.height)
-        ],
-        turned=[place for place, header in enumerate(headers) if header.turned],
-        moving=[place for place, header in enumerate(headers) if header.moving],
+        long=_count(header.is_long() for header in headers),
+        turned=_count(header.turned for header in headers),
+        moving=_count(header.moving for header in headers),
         same=_same_files(root, files, headers),
     )
+
+
+def _count(found: Iterable[bool]) -> tuple[int, int]:
+    """How many, and the place of the first."""
+    places = [place for place, is_one in enumerate(found) if is_one]
+    return len(places), places[0] if places else 0
 
 
 def _same_files(root: Path, files: Sequence[str], headers: Sequence[_Header]) -> list[list[int]]:

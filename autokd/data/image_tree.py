@@ -42,7 +42,8 @@ def is_hidden(name: str) -> bool:
 
 
 def is_image(name: str) -> bool:
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES
+    _, dot, suffix = name.rpartition(".")
+    return dot + suffix.lower() in IMAGE_SUFFIXES
 
 
 def visible_folders(folder: Path) -> list[str]:
@@ -199,6 +200,8 @@ def _entries(folder: Path, *, hidden: bool = False) -> list[os.DirEntry[str]]:
 
 def _mode(entry: os.DirEntry[str]) -> int | None:
     """The type of what lies there or at the end of a link; None: nothing does."""
+    if entry.is_file(follow_symlinks=False):
+        return stat.S_IFREG  # as the folder says: a million files need not be asked
     try:
         return stat.S_IFMT(entry.stat().st_mode)
     except OSError:
