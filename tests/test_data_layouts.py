@@ -181,6 +181,26 @@ def test_a_folder_counts_once_whatever_links_lead_to_it(root, tmp_path):
     assert "3 links to folders that are read anyway (cat/up, dog/further, kitten)" in after.notes[0]
 
 
+def test_val_that_is_a_link_to_test_is_left_out_and_cut_from_train(tmp_path):
+    for name in ("train", "test"):
+        make_image_folder(tmp_path / "set" / name)
+    (tmp_path / "set" / "val").symlink_to("test")
+    data = load_folder(tmp_path / "set", tmp_path)
+    assert counts(data) == (10, 2, 12)
+    (note,) = data.notes
+    assert note.endswith("left out: 1 link to a folder that is read anyway (val)")
+
+
+def test_split_folders_may_hold_links_to_folders_beside_them(tmp_path):
+    root = tmp_path / "set"
+    make_image_folder(root / "all", classes=("cat", "dog", "cat2", "dog2"))
+    for split, suffix in (("train", ""), ("test", "2")):
+        (root / split).mkdir()
+        for name in ("cat", "dog"):
+            (root / split / name).symlink_to(f"../all/{name}{suffix}")
+    assert counts(load_folder(root, tmp_path)) == (10, 2, 12)
+
+
 def test_a_class_folder_and_an_image_may_be_links_to_elsewhere(root, tmp_path):
     other = make_image_folder(tmp_path / "elsewhere", classes=("owl",))
     (root / "owl").symlink_to(other / "owl")

@@ -186,10 +186,12 @@ def _without_labels(found: Sequence[_Place], train: Sequence[_Place]) -> str | N
 
 def _empty_folders(root: Path, top: str, found: Sequence[_Place], tree: ImageTree) -> list[str]:
     """Class folders without images, relative to the root."""
+    if top in tree.again or _read_table(root / top):
+        return []
     used = {place.folder for place in found}
     names = [name for name in visible_folders(root / top) if name not in used]
     full = [f"{top}/{name}" if top else name for name in names]
-    return [] if _read_table(root / top) else [name for name in full if name not in tree.again]
+    return [name for name in full if name not in tree.again]
 
 
 def _refuse(

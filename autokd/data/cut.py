@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from autokd.data.stored_set import SPLITS
 from autokd.errors import ConfigError, DataError
+from autokd.quantities import count_of
 from autokd.records import UNLABELLED
 
 Rows = NDArray[np.int64]
@@ -176,7 +177,7 @@ def _check_classes(cut: Cut, train: Rows, missing: set[str]) -> None:
     if sizes[smallest] < needed:
         names = ", ".join(["train", *sorted(missing, reverse=True)])
         raise DataError(
-            f"class '{cut.class_names[smallest]}' has {sizes[smallest]} images to make {names} of; "
+            f"class '{cut.class_names[smallest]}' has {count_of(int(sizes[smallest]), 'image')} to make {names} of; "
             f"it needs at least {needed}"
         )
 
