@@ -336,6 +336,18 @@ class TrialResult:
         return f"trial-{self.number:04d}"
 
     @property
+    def before_pruning(self) -> bool:
+        """Whether its accuracy is the whole student's and its cost that of what is to be left: two different networks."""
+        if not self.history:
+            return False
+        return self.candidate.stage(self.history[-1].stage).student != self.candidate.student
+
+    @property
+    def own_accuracy(self) -> float | None:
+        """On val, of the network that its cost is of; None: there is none yet."""
+        return None if self.before_pruning else self.val.get("accuracy")
+
+    @property
     def feasible(self) -> bool:
         """Within the budget and every other limit, as far as is known."""
         return all(value <= 0 for value in self.excess.values())

@@ -18,14 +18,17 @@ from engine_records import (
     result_of,
 )
 
-from autokd.engine.progress import find_front
+from autokd.console.watch import describe_trial
+from autokd.engine.progress import Progress, find_front
 from autokd.engine.scale import Scale
-from autokd.records import REMEASURED, AssistantInfo, Budget, Cost, Remeasured
+from autokd.records import REMEASURED, AssistantInfo, Budget, Candidate, Cost, Epoch, Remeasured
+from autokd.report.card import card as card_of
 from autokd.report.change import worst_change_html
 from autokd.report.frame import COLUMNS, front_frame, front_page, stored_front
 from autokd.report.parallel import parallel_html
 from autokd.report.plot import pareto_html
 from autokd.report.words import summarise
+from autokd.tracking.trial_run import trial_points, trial_tags
 
 TEACHER = replace(TEACHER_INFO, cost=replace(TEACHER_COST, latency_ms=3.0))
 
@@ -184,6 +187,59 @@ def test_what_was_never_trained_lies_along_the_lower_edge():
     assert rejected["y"][0] < min(accuracies)
     assert f'"range":[{rejected["y"][0]},' in html
     assert "not trained" in rejected["text"][0]
+
+
+def to_be_pruned(number: int, *, state: str = "stopped", stage: str = "student", **changes):
+    """After an epoch of one of the stages of a student that half of is pruned."""
+    result = result_of(number, state=state, cost=costing(50_000), accuracy=0.48, **changes)
+    (student,) = result.candidate.stages
+    spec = replace(student.student, pruned=0.5)
+    prune = replace(student, name="prune", student=spec, start_from="student")
+    epoch = Epoch(
+        stage=stage, epoch=1, train_loss=1.0, val_loss=1.0, val_accuracy=0.48, learning_rate=0.01, seconds=1.0
+    )  # fmt: skip
+    return replace(result, candidate=Candidate(stages=(student, prune)), history=(epoch,))
+
+
+def test_an_accuracy_before_pruning_is_not_drawn_at_the_cost_after_it():
+    whole, pruned = to_be_pruned(8), to_be_pruned(9, stage="prune")
+    assert (whole.before_pruning, whole.own_accuracy) == (True, None)
+    assert (pruned.before_pruning, pruned.own_accuracy) == (False, 0.48)
+    html = pareto_html((*RESULTS, whole, pruned), FRONT, TEACHER, Budget(), title="s", pages={})
+    assert "trial 9: resnet" in html
+    assert "trial 8: resnet" not in html
+    assert "Not shown: 1 that were stopped before they were pruned" in html
+    assert "before they were pruned" not in picture()[0]
+
+
+def test_the_page_of_changes_leaves_out_what_is_to_be_pruned_yet():
+    audited = to_be_pruned(8, audit=HARMED), result_of(1, audit=HARMED)
+    html = worst_change_html(audited, FRONT, title="s")
+    assert "not shown: 1 that were stopped before they were pruned" in html
+    assert "trial 8" not in html
+
+
+def test_a_card_says_that_its_accuracy_is_from_before_the_pruning():
+    (line, *_) = card_of(to_be_pruned(8), TEACHER, None)["lines"]
+    assert line.startswith("val accuracy before it was pruned, 48.00%")
+
+
+def test_mlflow_has_an_accuracy_before_pruning_under_a_name_of_its_own():
+    metrics = {point.key: point.value for point in trial_points(to_be_pruned(8))}
+    assert metrics["before_pruning/accuracy"] == 0.48
+    assert "val/accuracy" not in metrics
+    assert "those of what pruning would leave" in trial_tags(to_be_pruned(8))["mlflow.note.content"]
+    assert "val/accuracy" in {point.key for point in trial_points(to_be_pruned(9, stage="prune"))}
+
+
+def test_progress_says_that_a_student_is_pruned_later():
+    progress = Progress(
+        results=(), latest=to_be_pruned(8), running=(), front=(), hypervolume=0.0, target=9,
+        epochs=1, seconds=1.0, begun_before=0, time_limit=None,
+    )  # fmt: skip
+    assert "val 48.00% before it is pruned to 50.0k MACs" in describe_trial(progress)
+    later = replace(progress, latest=to_be_pruned(9, stage="prune"))
+    assert "val 48.00%, 50.0k MACs" in describe_trial(later)
 
 
 def test_a_click_on_a_point_finds_its_card_and_its_run():

@@ -98,7 +98,7 @@ def print_front(frame: pd.DataFrame, teacher: TeacherInfo, results: Sequence[Tri
                 table,
                 result.control,
                 result.candidate.student.describe(),
-                result.val.get("accuracy"),
+                result.own_accuracy,
                 {n: getattr(result.cost, n) for n in COST_HEADINGS.values()},
                 teacher.val_accuracy,
                 teacher.cost.macs,

@@ -81,8 +81,9 @@ def describe_trial(progress: Progress) -> str:
     if result.val:
         assert result.cost is not None
         parts.append(f"{result.candidate.describe_stages()}")
-        parts.append(f"val {result.val['accuracy']:.2%}")
-        parts.append(f"{format_cost('macs', result.cost.macs)} MACs")
+        before = " before it is pruned to" if result.before_pruning else ","
+        macs = format_cost("macs", result.cost.macs)
+        parts.append(f"val {result.val['accuracy']:.2%}{before} {macs} MACs")
         parts.append(format_seconds(result.seconds))
         if result.number in _numbers(progress.front):
             parts.append("on the front")

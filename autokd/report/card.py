@@ -84,6 +84,7 @@ def _lines(result: TrialResult, teacher: TeacherInfo) -> Iterator[str]:
     if "accuracy" in result.val:
         accuracy = result.val["accuracy"]
         early = "so far, " if result.state == "stopped" else ""
+        early = "before it was pruned, " if result.before_pruning else early
         kept = share_of(accuracy, teacher.val_accuracy)
         share = "" if kept is None else f", {kept:.1%} of the teacher's"
         yield f"val accuracy {early}{accuracy:.2%}{share}"

@@ -20,6 +20,9 @@ def worst_change_html(
     shown = [
         r for r in results if r.audit is not None and r.audit.worst_change is not None and r.cost
     ]
+    whole = sum(result.before_pruning for result in shown)
+    shown = [result for result in shown if not result.before_pruning]
+    left_out = f"; not shown: {whole} that were stopped before they were pruned" if whole else ""
     on_front = {result.number for result in front}
     lowest = 100 * min((_change(r) for r in shown), default=0)
     figure = go.Figure()
@@ -46,7 +49,7 @@ def worst_change_html(
             )
         )
     figure.update_layout(
-        title=f"{title}: accuracy, cost, and the change of the group that lost most (val)",
+        title=f"{title}: accuracy, cost, and the change of the group that lost most (val){left_out}",
         template="plotly_white",
         coloraxis={
             "colorscale": "Cividis",

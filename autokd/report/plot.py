@@ -64,6 +64,7 @@ def pareto_html(
     groups = _groups(results, front, teacher, pages)
     low, high = _range(groups)
     unknown = sum(result.cost is None for result in results)
+    whole = sum(map(_is_two_networks, results))
     shown = [name for name in COSTS if getattr(teacher.cost, name) is not None]
     figure = go.Figure()
     for i, cost in enumerate(shown):
@@ -82,7 +83,7 @@ def pareto_html(
         for i, cost in enumerate(shown)
     ]
     figure.update_layout(
-        title={"text": title, "subtitle": {"text": _subtitle(groups, low, unknown)}},
+        title={"text": title, "subtitle": {"text": _subtitle(groups, low, unknown, whole)}},
         template="plotly_white",
         updatemenus=[
             {"buttons": buttons, "x": 1.0, "xanchor": "right", "y": 1.02, "yanchor": "bottom"}
@@ -114,11 +115,11 @@ def _groups(
     on_front = {result.number for result in front}
     groups: dict[str, list[_Point]] = {name: [] for name in STYLES}
     for result in results:
-        if result.cost is None:
+        if result.cost is None or _is_two_networks(result):
             continue
         point = _Point(
             result.cost,
-            result.val.get("accuracy"),
+            result.own_accuracy,
             f"trial {result.number}: {result.candidate.student.describe()}",
             card(result, teacher, pages.get(result.number)),
         )
@@ -153,12 +154,21 @@ def _range(groups: Mapping[str, Sequence[_Point]]) -> tuple[float, float]:
     return min(accuracies) - margin, max(accuracies) + margin
 
 
-def _subtitle(groups: Mapping[str, Sequence[_Point]], low: float, unknown: int) -> str:
+def _is_two_networks(result: TrialResult) -> bool:
+    return result.state == "stopped" and result.before_pruning
+
+
+def _subtitle(groups: Mapping[str, Sequence[_Point]], low: float, unknown: int, whole: int) -> str:
     sentences = ["Click a point for what it is and where its run is."]
     if any(groups[name] for name in UNTRAINED):
         sentences.append("Along the lower edge: never trained, by cost alone.")
     if any((point.accuracy or 0.0) < low for point in groups["stopped early"]):
         sentences.append("Some that were stopped early lie below: a double-click shows all.")
+    if whole:
+        sentences.append(
+            f"Not shown: {whole} that were stopped before they were pruned: their accuracy is the whole student's, "
+            "their cost that of what would be left."
+        )
     if unknown:
         sentences.append(f"Not shown: {unknown} that could not be built or counted.")
     return "<br>".join(sentences)

@@ -29,6 +29,8 @@ BESIDE = ("latency_median_ms", "latency_p90_ms", "reference_ms", "pressure")  # 
 # Charts take a point's colour from its run. Written with it, so that the end of a search touches its front alone.
 FRONT_COLOUR = "#d62728"
 OTHER_COLOUR = "#b5b5b5"
+# Before the names of figures on val of a student that is to be pruned yet: its costs are those of what is left.
+BEFORE_PRUNING = "before_pruning"
 RECORD_TAG = "autokd.record"  # written last: a run without it was cut off half-way
 
 
@@ -132,11 +134,13 @@ def _points(result: TrialResult) -> Iterator[Point]:
             yield Point("train/at_once", epoch.at_once, step, seconds)
         yield Point("val/epoch_accuracy", epoch.val_accuracy, step, seconds)
         yield Point("val/epoch_loss", epoch.val_loss, step, seconds)
-    final = {f"val/{name}": value for name, value in result.val.items()}
+    of_what = BEFORE_PRUNING if result.before_pruning else "val"
+    final = {f"{of_what}/{name}": value for name, value in result.val.items()}
     for name in (*COSTS, *BESIDE) if result.cost else ():
         value = getattr(result.cost, name)
         final |= {f"cost/{name}": value} if value is not None else {}
-    final |= audit_metrics(result.audit, "audit")
+    of_what = f"{BEFORE_PRUNING}/audit" if result.before_pruning else "audit"
+    final |= audit_metrics(result.audit, of_what)
     final |= {f"excess/{name}": value for name, value in result.excess.items()}
     for key, value in (final | {"seconds": result.seconds}).items():
         yield Point(key, float(value), 0, max(seconds, 0.0))
@@ -147,6 +151,10 @@ def _note(result: TrialResult) -> str:
     lines = [
         f"{result.candidate.student.describe()} · {result.candidate.describe_stages()} · {result.state}"
     ]
+    if result.before_pruning:
+        lines.append(
+            "Its accuracy is the whole student's, its costs those of what pruning would leave."
+        )
     lines += [f"Audit on val: {result.audit.sentence}"] if result.audit else []
     lines += [f"Control: {_cut(result.control)}"] if result.control else []
     lines += [f"Reason: {_cut(result.reason)}"] if result.reason else []
