@@ -75,13 +75,13 @@ def take_counts(recorded: Cost, counted: Cost) -> Cost:
     return replace(recorded, **{name: getattr(counted, name) for name in COUNTED})
 
 
-def describe_counts(recorded: Cost, counted: Cost) -> str:
-    """``macs 3.47M instead of 217.86k``; empty where what was recorded is what was counted."""
+def describe_counts(recorded: Cost, counted: Cost, *, same: float = 0.0) -> str:
+    """``macs 3.47M instead of 217.86k``; empty where what was recorded is what was counted, but for a share `same` of it."""
     pairs = ((name, recorded.known(name), counted.known(name)) for name in COUNTED)
     return ", ".join(
         f"{name} {format_cost(name, now)} instead of {format_cost(name, before)}"
         for name, before, now in pairs
-        if before is not None and now is not None and before != now
+        if before is not None and now is not None and abs(now - before) > same * before
     )
 
 

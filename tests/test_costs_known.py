@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from contextlib import closing
 from dataclasses import replace
 
@@ -19,6 +18,7 @@ from autokd.engine.survey import survey
 from autokd.exporting.costs import count_again
 from autokd.exporting.formats import Leaving
 from autokd.records import Budget
+from autokd.shipped import COUNTED
 from autokd.space import Space
 from autokd.students import deployed
 from autokd.task import StudentCosts
@@ -120,7 +120,7 @@ def test_wrong_costs_in_an_old_ledger_are_corrected_when_its_search_ends(tmp_pat
         assert not caplog.records
 
 
-def test_an_export_says_where_the_record_is_not_what_the_weights_are(tmp_path, caplog):
+def test_an_export_says_where_the_record_is_not_what_the_weights_are(tmp_path):
     task = make_task(DATA, tmp_path)
     folder = tmp_path / "3"
     wanted = candidate(epochs=1)
@@ -130,11 +130,14 @@ def test_an_export_says_where_the_record_is_not_what_the_weights_are(tmp_path, c
         source="trial 3",
     )  # fmt: skip
     facts = {"cost/macs": float(result.cost.macs), "cost/params": 7.0, "autokd.audit": "pass"}
-    with caplog.at_level(logging.WARNING):
-        found = count_again(leaving, facts, Budget(macs=20_000))
-    assert found == facts | {"cost/params": result.cost.params}
-    assert "trial 3: has params 20.0k instead of 7 that its record says" in caplog.text
-    assert "trial 3: is over budget: macs " in caplog.text
-    caplog.clear()
-    assert count_again(leaving, found, Budget()) == found
-    assert not caplog.records
+    found = count_again(leaving, facts, Budget(macs=20_000))
+    assert found.costs == {name: getattr(result.cost, name) for name in COUNTED}
+    right = found.correct(facts)
+    assert (right["cost/params"], right["autokd.audit"]) == (result.cost.params, "pass")
+    differs, over = found.problems
+    assert (
+        differs
+        == "costs: has params 20.0k instead of 7 that its record says; the model card is right"
+    )
+    assert over.startswith("costs: over budget: macs ")
+    assert count_again(leaving, right, Budget()).problems == ()

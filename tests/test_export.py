@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from student_graph import image_file
 from typer.testing import CliRunner
 
 from autokd.cli import app
@@ -19,7 +20,9 @@ from autokd.data import load_data
 from autokd.engine.place import CACHE
 from autokd.errors import ConfigError, DataError, ExportError
 from autokd.exporting import export_student
-from autokd.exporting.parity import ROUNDED
+from autokd.exporting.example import run_script
+from autokd.exporting.parity import ROUNDED, Tolerance
+from autokd.quantities import format_cost
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_latency")]
 SEARCH = """
@@ -81,13 +84,58 @@ def test_the_file_takes_pixels_and_has_the_accuracy_that_was_recorded(
 ):
     exported = export(folders[precision], place, tmp_path / "out")
     assert exported.precision == precision
-    assert exported.parity.holds
+    assert exported.problems == []
+    assert exported.path.name == "student.onnx"
     logits, facts = answer(exported.path, torch.stack([*data.val.images]))
     accuracy = float((logits.argmax(axis=1) == data.val.labels.numpy()).mean())
     assert accuracy == exported.parity.accuracy == pytest.approx(exported.recorded)
     assert json.loads(facts["classes"]) == list(data.info.class_names)
     assert facts["source"] == "a test"
+    assert facts["input"] == exported.input
     assert "pixels 0..255" in facts["input"]
+
+
+@pytest.mark.parametrize("form", ["onnx", "pt2"])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_the_example_beside_it_names_classes_of_image_files_as_the_student_does(
+    form, normalise, folders, data, place, tmp_path
+):
+    out = tmp_path / "out"
+    exported = export(folders["fp32"], place, out, format_name=form, normalise=normalise)
+    images = data.val.images.pixels[:, 0].numpy()
+    files = [tmp_path / f"{number}.png" for number in range(len(images))]
+    for file, pixels in zip(files, images, strict=True):
+        file.write_bytes(image_file(pixels))
+    right = np.array([int(name) for name in run_script(out / "example.py", files)])
+    accuracy = (right == data.val.labels.numpy()).mean()
+    assert accuracy == exported.parity.accuracy
+    example = exported.example
+    assert (example.images, example.agreement) == (min(200, len(images)), 1.0)
+    assert example.accuracy == example.expected
+    assert f"Run on {example.images} images of val it is right for" in exported.card.read_text()
+
+
+def test_what_does_not_answer_as_the_student_does_is_not_named_as_if_it_were_ready(
+    folders, place, tmp_path, monkeypatch
+):
+    impossible = Tolerance(difference=None, agreement=1.01)
+    monkeypatch.setattr("autokd.exporting.export.EXACT", impossible)
+    exported = export(folders["fp32"], place, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "MODEL_CARD.md", "example.py", "reference.json", "student.failed.onnx",
+    ]  # fmt: skip
+    first = exported.card.read_text().splitlines()[0]
+    assert first.startswith("**Not ready to ship: parity failed: the same answer as in PyTorch for")
+    assert '"student.failed.onnx"' in (tmp_path / "out" / "example.py").read_text()
+    assert not exported.faithful
+
+
+def test_costs_that_are_not_the_recorded_ones_are_a_problem_of_the_export(folders, place, tmp_path):
+    exported = export(folders["fp32"], place, tmp_path / "out", facts={"cost/params": 7.0})
+    (problem,) = exported.problems
+    assert "instead of 7 that its record says" in problem
+    assert problem in exported.card.read_text().splitlines()[0]
+    assert exported.path.name == "student.onnx"
 
 
 def test_normalisation_outside_is_said_in_the_file(folders, data, place, tmp_path):
@@ -152,16 +200,17 @@ def test_a_float_student_is_quantised_on_request_and_held_against_pytorch(folder
 
 
 def test_the_card_says_what_it_is_how_good_and_what_was_not_measured(folders, place, tmp_path):
-    facts = {"test/accuracy": 0.75, "cost/macs": 1e6, "autokd.audit": "warn", "cost/latency_ms": 2.0,
+    facts = {"test/accuracy": 0.75, "autokd.audit": "warn", "cost/latency_ms": 2.0,
              "autokd.latency_device": "a device", "audit/worst_group_accuracy": 0.5, "autokd.worst_group": "a=b"}  # fmt: skip
     exported = export(folders["fp32"], place, tmp_path / "out", facts=facts)
     card = exported.card.read_text()
-    for part in ("# resnet width=8", "`student.onnx`, fp32", "| 75.00% |", "macs: 1.00M", "a device",
+    for part in ("# resnet width=8", "`student.onnx`, fp32", "| 75.00% |", "a device",
                  "**warn**", "a=b, accuracy 50.00%", "the classes in order are 0, 1, 2", "→S"):  # fmt: skip
         assert part in card, part
     bare = export(folders["fp32"], place, tmp_path / "bare").card.read_text()
     assert "| test |" not in bare
-    assert "## Costs" not in bare
+    assert "latency" not in bare
+    assert f"- macs: {format_cost('macs', exported.costs['macs'])}" in card
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,12 @@ def trial(store):
 def student(tmp_path):
     (tmp_path / "MODEL_CARD.md").write_text(CARD)
     (tmp_path / "reference.json").write_text("{}")
+    (tmp_path / "example.py").write_text("")
     return StudentFile(
         graph=write_student(tmp_path / "student.onnx"),
         card=tmp_path / "MODEL_CARD.md",
         reference=tmp_path / "reference.json",
+        example=tmp_path / "example.py",
         precision="fp32",
         metrics={"export/val_accuracy": 0.5},
     )
@@ -66,7 +68,7 @@ def test_a_model_holds_graph_card_and_code_and_nothing_that_is_pickled(
     (folder,) = tmp_path.glob(f"mlartifacts/**/{model_id}/artifacts")
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert files == {
-        "MLmodel", "MODEL_CARD.md", "code/student_model.py", "conda.yaml", "data/reference.json", "data/student.onnx",
+        "MLmodel", "MODEL_CARD.md", "code/student_model.py", "conda.yaml", "data/example.py", "data/reference.json", "data/student.onnx",
         "input_example.json", "python_env.yaml", "requirements.txt", "serving_input_example.json",
     }  # fmt: skip
     wanted = {line.split("==")[0] for line in (folder / "requirements.txt").read_text().split()}

@@ -20,7 +20,9 @@ def export(
             autocompletion=complete_front,
         ),
     ],
-    output: Annotated[Path, typer.Option(help="A new folder for the file and its model card.")],
+    output: Annotated[
+        Path, typer.Option(help="A new folder for the file, its model card and example.py.")
+    ],
     format_name: Annotated[str, typer.Option("--format", help="onnx, pt2 or executorch.")] = "onnx",
     int8: Annotated[
         bool, typer.Option("--int8", help="Quantise it, calibrated on train images.")
@@ -38,7 +40,8 @@ def export(
 ) -> None:
     """Write a trained student as a file that ships, and hold it against the student on val.
 
-    Exit status 1 if their answers differ more than the format should make them.
+    Exit status 1 if their answers differ more than the format should make them, or if its costs are not those that were
+    recorded or are above a limit of the search.
     """
     from autokd.api.ship import export as export_student
     from autokd.console.documents import export_document
@@ -61,7 +64,7 @@ def export(
         as_json=as_json,
         quiet=quiet,
     )
-    if not exported.parity.holds:
+    if exported.problems:
         raise typer.Exit(1)
 
 

@@ -117,7 +117,7 @@ def rerun_document(rerun: Rerun) -> dict[str, Any]:
 
 
 def export_document(exported: Exported) -> dict[str, Any]:
-    return _fields(exported) | {"holds": exported.parity.holds}
+    return _fields(exported) | {"holds": exported.parity.holds, "problems": exported.problems}
 
 
 def registered_document(registered: Registered) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rich.markup import escape
+
 from autokd.console.output import console
 from autokd.exporting.export import Exported
 from autokd.quantities import format_bytes
@@ -22,10 +24,10 @@ def print_exported(exported: Exported, *, latest: bool) -> None:
         f"the same answer for {parity.agreement:.2%} of {parity.images:,} images; "
         f"logits differ by at most {parity.difference:.2g} ({parity.relative:.2g} of the largest)"
     )
-    if not parity.holds:
-        limit = parity.tolerance.difference
-        logits = "" if limit is None else f", and logits within {limit:g} of the largest"
-        out.print(
-            f"[red]It differs too much[/]: at least {parity.tolerance.agreement:.1%} must agree{logits}."
-        )
+    example = exported.example
+    out.print(
+        f"example.py on {example.images} images of val: accuracy {example.accuracy:.1%}, autokd's {example.expected:.1%}"
+    )
     out.print(f"model card: {exported.card}")
+    for problem in exported.problems:
+        out.print(f"[red]Not ready to ship[/]: {escape(problem)}.")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autokd.exporting.formats import Leaving
@@ -12,21 +11,31 @@ from autokd.records import Budget
 from autokd.shipped import COUNTED, count_trained, describe_counts
 from autokd.trial import describe_excess
 
-log = logging.getLogger(__name__)
-
 Facts = Mapping[str, float | str]  # a trial's metrics and tags in MLflow
+SAME = 0.005  # share that a record may differ by: another version of torch or timm counts a file's header anew
 
 
-def count_again(student: Leaving, facts: Facts, budget: Budget) -> Facts:
-    """The trial's facts with the costs that its weights have. Warns where the record says otherwise, or a limit is broken.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """Costs that follow from shapes, as the weights have them, and what was wrong with the record."""
 
-    Raises CostError where the weights are not those of the candidate.
-    """
+    costs: Mapping[str, float]
+    problems: tuple[str, ...]  # one line each
+
+    def correct(self, facts: Facts) -> Facts:
+        """What is known of a trial, with these costs."""
+        return {**facts, **{f"cost/{name}": value for name, value in self.costs.items()}}
+
+
+def count_again(student: Leaving, facts: Facts, budget: Budget) -> Counted:
+    """Hold the weights against the record and the limits. Raises CostError where they are not those of the candidate."""
     counted = count_trained(student.stage.student, student.load("fp32"), student.data)
     known: dict[str, Any] = {n: facts[f"cost/{n}"] for n in COUNTED if f"cost/{n}" in facts}
-    recorded = replace(counted, **known)
-    if differs := describe_counts(recorded, counted):
-        log.warning("%s: has %s that its record says; the card is right", student.source, differs)
+    problems = []
+    if differs := describe_counts(replace(counted, **known), counted, same=SAME):
+        problems.append(f"costs: has {differs} that its record says; the model card is right")
     if not budget.admits(counted):
-        log.warning("%s: is %s", student.source, describe_excess(counted, budget))
-    return {**facts, **{f"cost/{name}": getattr(counted, name) for name in known}}
+        problems.append(f"costs: {describe_excess(counted, budget)}")
+    return Counted(
+        costs={name: float(getattr(counted, name)) for name in COUNTED}, problems=tuple(problems)
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from torch import Tensor
 
 from autokd.data import load_data
 from autokd.drift.reference import ModelFile, make_reference
@@ -17,6 +18,8 @@ from autokd.errors import ConfigError, nearest_name, storage_errors
 from autokd.evaluation import predict
 from autokd.exporting.card import model_card
 from autokd.exporting.costs import count_again
+from autokd.exporting.example import NAME as EXAMPLE
+from autokd.exporting.example import Example, try_example
 from autokd.exporting.formats import CPU, FORMATS, Leaving
 from autokd.exporting.parity import EXACT, ROUNDED, Parity, compare
 
@@ -36,6 +39,19 @@ class Exported:
     runtime: str  # that ran it here
     parity: Parity
     recorded: float | None  # val accuracy of the trial; None: the export is of another precision
+    example: Example
+    costs: Mapping[str, float]  # that follow from the shapes of the trained student
+    overruns: tuple[str, ...]  # costs other than recorded, or above a limit of the search
+
+    @property
+    def faithful(self) -> bool:
+        """Whether it answers as the student does, in autokd's hands and in a stranger's."""
+        return self.parity.holds and self.example.holds
+
+    @property
+    def problems(self) -> list[str]:
+        """Why it is not ready to ship; one line each."""
+        return [*self.parity.problems, *self.example.problems, *self.overruns]
 
 
 def export_student(
@@ -54,7 +70,7 @@ def export_student(
 
     A candidate that ships in int8 leaves as the graph that was measured; `int8` quantises any other. With `normalise` the
     file takes pixels of 0..255, else images that are normalised already. `facts`: metrics and tags of the trial, for the
-    card. Raises DataError where val is not what the trial was chosen on, ExportError where the format can't hold the
+    card. Where it does not answer as the student does it is named student.failed. Raises DataError where val is not what the trial was chosen on, ExportError where the format can't hold the
     student.
     """
     if format_name not in FORMATS:
@@ -83,27 +99,28 @@ def export_student(
         normalise=normalise,
         source=source,
     )
+    counted = count_again(student, facts or {}, recorded.config.budget.to_budget())
+    facts = counted.correct(facts or {})
     content = form.write(student)
-    in_pytorch = student.load("fp32" if precision == "int8" else None)
-    facts = count_again(student, facts or {}, recorded.config.budget.to_budget())
     logits = predict(form.load(content), data.val, inputs=student.taken, device=CPU)
+    parity = _parity(student, logits)
+    example = try_example(student, form, content, logits, config=recorded.config.data, cache=cache)
+    name = "student" if parity.holds and example.holds else "student.failed"
     exported = Exported(
-        path=output / f"student{form.suffix}",
+        path=output / f"{name}{form.suffix}",
         card=output / CARD,
         source=source,
         size_bytes=len(content),
         precision=precision,
-        input=student.describe_input(),
+        input=student.recipe.describe(),
         runtime=form.runtime,
-        parity=compare(
-            predict(in_pytorch, data.val, inputs=student.inputs, device=CPU),
-            logits,
-            data.val.labels,
-            tolerance=ROUNDED if precision == "int8" else EXACT,
-        ),
+        parity=parity,
         recorded=recorded.val_accuracy if precision == own else None,
+        example=example,
+        costs=counted.costs,
+        overruns=counted.problems,
     )
-    card = model_card(exported, recorded, data.info, source=source, facts=facts)
+    card = model_card(exported, recorded, data.info, recipe=student.recipe, facts=facts)
     reference = make_reference(
         data,
         logits,
@@ -118,9 +135,25 @@ def export_student(
         ),
         same=precision == own,
     )
+    script = student.recipe.script(
+        form.runner, file=exported.path.name, classes=data.info.class_names
+    )
     with storage_errors(output):
         output.mkdir(parents=True, exist_ok=True)
         exported.path.write_bytes(content)
         exported.card.write_text(card, encoding="utf-8")
+        (output / EXAMPLE).write_text(script, encoding="utf-8")
         reference.save(output)
     return exported
+
+
+def _parity(student: Leaving, logits: Tensor) -> Parity:
+    """Of the file's logits on val, beside the student's in PyTorch."""
+    rounded, val = student.precision == "int8", student.data.val
+    in_pytorch = student.load("fp32" if rounded else None)
+    return compare(
+        predict(in_pytorch, val, inputs=student.inputs, device=CPU),
+        logits,
+        val.labels,
+        tolerance=ROUNDED if rounded else EXACT,
+    )

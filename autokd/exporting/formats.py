@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from autokd.data import ImageData
+from autokd.exporting.recipe import Recipe, Runner
 from autokd.records import Stage
 from autokd.runtime import (
     OnnxModel,
@@ -54,26 +55,26 @@ class Leaving:
         return pixels if self.normalise else self.inputs
 
     @property
+    def recipe(self) -> Recipe:
+        """How an image becomes what the file is given."""
+        return Recipe(
+            channels=self.data.info.channels,
+            loaded_size=self.data.info.image_size,
+            image_size=self.inputs.image_size,
+            mean=self.inputs.mean,
+            std=self.inputs.std,
+            normalised=self.normalise,
+        )
+
+    @property
     def shape(self) -> tuple[int, int, int]:
-        size = self.inputs.image_size
-        return (self.data.info.channels, size, size)
+        return self.recipe.shape
 
     def load(self, precision: str | None = None) -> nn.Module:
         """In its own precision, if not in this one."""
         spec = self.stage.student
         stage = replace(self.stage, student=replace(spec, precision=precision or spec.precision))
         return load_shipped(stage, self.folder, self.data, device=CPU, threads=1)
-
-    def describe_input(self) -> str:
-        """``float32 (N, 3, 224, 224), RGB, pixels 0..255; …``."""
-        colour = "RGB" if self.data.info.channels == 3 else "grey"
-        dims = ", ".join(map(str, self.shape))
-        mean, std = (
-            ", ".join(f"{v:.4f}" for v in vs) for vs in (self.inputs.mean, self.inputs.std)
-        )
-        if self.normalise:
-            return f"float32 (N, {dims}), {colour}, pixels 0..255; it normalises them itself"
-        return f"float32 (N, {dims}), {colour}, (pixels / 255 - [{mean}]) / [{std}]"
 
 
 class Normalised(nn.Module):
@@ -108,7 +109,7 @@ def _write_onnx(student: Leaving) -> bytes:
         graph = with_normalisation(graph, inputs.mean, inputs.std)
     facts = {
         "classes": json.dumps(student.data.info.class_names),
-        "input": student.describe_input(),
+        "input": student.recipe.describe(),
         "source": student.source,
         # pixels of the squares that the data were loaded at, from which its own size was made
         "loaded_size": str(student.data.info.image_size),
@@ -138,6 +139,7 @@ class Format:
     write: Callable[[Leaving], bytes]
     load: Callable[[bytes], nn.Module]
     runtime: str  # that runs it here
+    runner: Runner  # that runs it elsewhere
     precisions: tuple[str, ...]
 
 
@@ -147,6 +149,12 @@ FORMATS: Mapping[str, Format] = {
         write=_write_onnx,
         load=OnnxModel,
         runtime="ONNX Runtime",
+        runner=Runner(
+            needs="onnxruntime",
+            imports="import onnxruntime",
+            load='session = onnxruntime.InferenceSession(PATH, providers=["CPUExecutionProvider"])',
+            ask="session.run(None, {session.get_inputs()[0].name: pixels[None]})[0]",
+        ),
         precisions=("fp32", "fp16", "int8"),
     ),
     "pt2": Format(
@@ -154,6 +162,12 @@ FORMATS: Mapping[str, Format] = {
         write=_write_pt2,
         load=Pt2Model,
         runtime="torch.export",
+        runner=Runner(
+            needs="torch",
+            imports="import torch",
+            load="model = torch.export.load(PATH).module()",
+            ask="model(torch.from_numpy(pixels[None])).detach().numpy()",
+        ),
         precisions=("fp32",),
     ),
     "executorch": Format(
@@ -161,6 +175,12 @@ FORMATS: Mapping[str, Format] = {
         write=_write_pte,
         load=PteModel,
         runtime="ExecuTorch",
+        runner=Runner(
+            needs="executorch",
+            imports="import torch\nfrom executorch.runtime import Runtime",
+            load='method = Runtime.get().load_program(PATH).load_method("forward")',
+            ask="method.execute([torch.from_numpy(pixels[None])])[0].numpy()",
+        ),
         precisions=("fp32",),
     ),
 }

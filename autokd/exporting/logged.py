@@ -12,6 +12,7 @@ from pathlib import Path
 from autokd.drift.reference import NAME as REFERENCE
 from autokd.engine.place import CACHE
 from autokd.errors import AutoKDError, ParityError, TrackingError
+from autokd.exporting.example import NAME as EXAMPLE
 from autokd.exporting.export import Exported, export_student
 from autokd.quantities import format_bytes
 from autokd.records import TrialResult
@@ -49,11 +50,12 @@ def logged_student(
             int8=int8,
             facts=trial.facts,
         )
-        _refuse_difference(exported, trial)
+        _refuse_difference(exported)
         student = StudentFile(
             graph=exported.path,
             card=exported.card,
             reference=exported.path.parent / REFERENCE,
+            example=exported.path.parent / EXAMPLE,
             precision=exported.precision,
             metrics={
                 "export/val_accuracy": exported.parity.accuracy,
@@ -97,11 +99,11 @@ def _log(store: Store, candidate: str, *, cache: Path) -> None:
         log.warning("no model of %s: %s", candidate, error)
 
 
-def _refuse_difference(exported: Exported, trial: StoredTrial) -> None:
-    parity = exported.parity
-    if not parity.holds:
+def _refuse_difference(exported: Exported) -> None:
+    for overrun in exported.overruns:
+        log.warning("%s: %s", exported.source, overrun)
+    if not exported.faithful:
         raise ParityError(
-            f"{trial.description}: the {exported.precision} file gives the same answer for {parity.agreement:.2%} of "
-            f"{parity.images:,} images (at least {parity.tolerance.agreement:.1%}) and logits that differ by "
-            f"{parity.relative:.2g} of the largest; nothing was registered. `autokd export` writes the file to look at"
+            f"{exported.source}: {'; '.join(exported.problems)}. Nothing was registered; `autokd export` writes the "
+            f"{exported.precision} file to look at"
         )

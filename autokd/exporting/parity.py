@@ -39,6 +39,19 @@ class Parity:
         exact = limit is None or self.relative <= limit
         return exact and self.agreement >= self.tolerance.agreement
 
+    @property
+    def problems(self) -> list[str]:
+        """In one line, or none."""
+        if self.holds:
+            return []
+        limit = self.tolerance.difference
+        logits = "" if limit is None else f", and logits within {limit:g} of the largest"
+        return [
+            f"parity failed: the same answer as in PyTorch for {self.agreement:.2%} of {self.images:,} val images, and "
+            f"logits that differ by {self.relative:.2g} of the largest; at least {self.tolerance.agreement:.1%} must "
+            f"agree{logits}"
+        ]
+
 
 def compare(student: Tensor, export: Tensor, labels: Tensor, *, tolerance: Tolerance) -> Parity:
     """Of logits (N, C) each, and labels (N,)."""
@@ -48,12 +61,13 @@ def compare(student: Tensor, export: Tensor, labels: Tensor, *, tolerance: Toler
         images=len(labels),
         difference=difference,
         relative=difference / max(float(student.abs().max()), 1e-12),
-        agreement=_share(answers == exported),
-        accuracy=_share(exported == labels),
-        student_accuracy=_share(answers == labels),
+        agreement=share(answers == exported),
+        accuracy=share(exported == labels),
+        student_accuracy=share(answers == labels),
         tolerance=tolerance,
     )
 
 
-def _share(right: Tensor) -> float:
+def share(right: Tensor) -> float:
+    """Of a tensor of truths, how many are."""
     return float(right.to(torch.float64).mean())

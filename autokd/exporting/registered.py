@@ -68,7 +68,7 @@ def version_tags(exported: Exported, trial: StoredTrial) -> dict[str, str]:
         "val_accuracy": exported.parity.accuracy,
         "test_accuracy": metrics.get("test/accuracy"),
     }
-    facts |= {name: metrics.get(f"cost/{name}") for name in COSTS}
+    facts |= {name: metrics.get(f"cost/{name}") for name in COSTS} | dict(exported.costs)
     facts["size_bytes"] = float(exported.size_bytes)
     if exported.recorded is None:
         facts = {name: facts[name] for name in ("val_accuracy", "macs", "params", "size_bytes")}

@@ -35,6 +35,7 @@ class StudentFile:
     graph: Path  # ONNX that takes pixels
     card: Path
     reference: Path  # what its val looked like, for who holds it against new images
+    example: Path  # a script that asks the graph
     precision: str
     metrics: Mapping[str, float]
 
@@ -132,7 +133,8 @@ def _write_model(folder: Path, student: StudentFile, model: LoggedModel) -> None
         ),
     )
     shutil.copy(student.card, folder)
-    shutil.copy(student.reference, folder / DATA)
+    for file in (student.reference, student.example):
+        shutil.copy(file, folder / DATA)
 
 
 def _signature(classes: Sequence[str]) -> ModelSignature:
