@@ -17,8 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autokd.engine.controls import control_proposals
+from autokd.engine.ledger import Ledger
 from autokd.engine.progress import Progress, find_front, search_hypervolume
 from autokd.engine.scale import Scale
+from autokd.engine.status import Board, load_status
 from autokd.engine.survey import ASSISTANTS, survey
 from autokd.errors import ConfigError
 from autokd.records import TEACHER, Budget
@@ -209,3 +211,19 @@ def test_the_time_left_follows_from_the_pace_of_this_run_and_from_the_limit():
 
 def test_no_time_is_promised_when_all_trials_have_begun_and_some_may_go_on():
     assert progress_of(*(result_of(i) for i in range(10))).seconds_left is None
+
+
+def test_the_active_search_is_the_one_that_was_trained_on_last(tmp_path):
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    first, second = Ledger(url, "first"), Ledger(url, "second")
+    Board(first).write(progress_of(), ended="6 trials")
+    first.note("ended", "6 trials")
+    Board(second).write(progress_of())
+    again = Board(first)
+    again.write(progress_of())
+    again.write(progress_of(), ended="6 trials")
+    assert load_status(url, None).study == "second", "the first was only looked at again"
+    Board(first).write(progress_of(latest=result_of(0)))
+    assert load_status(url, None).study == "first"
+    first.close()
+    second.close()

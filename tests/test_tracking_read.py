@@ -25,10 +25,11 @@ from autokd.errors import TrackingError
 from autokd.report.frame import stored_front
 from autokd.tracking.database import _newest_schema
 from autokd.tracking.find import find_candidate
-from autokd.tracking.read import COLUMNS, list_studies, read_study, read_text
+from autokd.tracking.read import COLUMNS, latest_page, list_studies, read_study, read_text
 from autokd.tracking.rows import SCHEMAS, Rows
 from autokd.tracking.standing import ON_FRONT
 from autokd.tracking.store import Store, open_store, open_to_read
+from autokd.tracking.view import view_key
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +90,20 @@ def test_a_search_without_trials_is_an_empty_table(store):
     assert len(trials) == 0
 
 
-def test_the_latest_search_is_the_one_begun_last(store):
-    begin(store, make_info("first"))
+def test_the_latest_search_is_the_one_that_was_worked_on_last(store):
+    begin(store, make_info("first")).log_trial(make_result(0))
     begin(store, make_info("second"))
     assert read_study(store, None).study == "second"
-    begin(store, make_info("first"))  # goes on
+    again = begin(store, make_info("first"))
+    again.log_trial(make_result(0))
+    finish(again, [make_result(0)], [0], make_info("first"))
+    assert read_study(store, None).study == "second", "the first was only looked at again"
+    begin(store, make_info("first")).log_trial(make_result(1))
     assert read_study(store, None).study == "first"
     assert [entry.study for entry in list_studies(store)] == ["first", "second"]
+    study, page = latest_page(store)
+    assert study == "first"
+    assert f"viewStateShareKey={view_key('first')}" in page
 
 
 def test_an_unknown_search_is_an_error_that_names_the_known_ones(searched):
@@ -104,6 +112,7 @@ def test_an_unknown_search_is_an_error_that_names_the_known_ones(searched):
 
 
 def test_a_store_without_a_search_says_what_to_do(store):
+    assert latest_page(store) is None
     with pytest.raises(TrackingError, match="holds no search yet; run `autokd search` first"):
         read_study(store, None)
     assert list_studies(store) == ()

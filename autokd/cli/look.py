@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -123,11 +122,17 @@ def ui(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """The MLflow UI over mlflow.db, on this machine's loopback address only."""
-    from autokd.tracking.store import ui_command
+    from autokd.tracking.bound import run_bound
+    from autokd.tracking.read import latest_page
+    from autokd.tracking.store import open_to_read, ui_command
 
     arguments, environment = ui_command(tracking_uri, Path.cwd(), port=port)
+    address = f"http://127.0.0.1:{port}/"
+    if latest := latest_page(open_to_read(tracking_uri, Path.cwd())):
+        study, page = latest
+        typer.echo(f"{study}, the latest search, in a few seconds at: {address}{page}")
     try:
-        sys.exit(subprocess.run(arguments, env=environment, check=False).returncode)
+        sys.exit(run_bound(arguments, environment))
     except KeyboardInterrupt:
         sys.exit(0)
 

@@ -36,6 +36,9 @@ SHARES = ("of T's\nacc.", "of T's\nMACs")
 LEAVING = ("latency", "size", *SHARES, "stages", "params", "worst", "rank", "test")
 
 
+_STATES = {"KILLED": "stopped"}  # MLflow's word for a search that was interrupted and goes on
+
+
 def print_result(result: SearchResult, tracking_uri: str | None) -> None:
     """What a search came to: its front, a few sentences, and where to look further."""
     print_front(result.front, result.info.teacher, result.results)
@@ -108,7 +111,7 @@ def print_front(frame: pd.DataFrame, teacher: TeacherInfo, results: Sequence[Tri
 
 def print_stored_front(frame: pd.DataFrame, stored: StoredStudy) -> None:
     """The same table, of what the store holds."""
-    table = _front_table(f"{stored.study} ({stored.status.lower()})")
+    table = _front_table(f"{stored.study} ({_STATES.get(stored.status, stored.status.lower())})")
     _add_rows(table, frame)
     table.add_section()
     teacher = stored.teacher

@@ -37,8 +37,11 @@ class Board:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._written = 0.0
+        self._has_ended = "ended" in ledger.notes  # and is only looked at again, or goes on longer
 
     def write(self, progress: Progress, *, ended: str | None = None) -> None:
+        if self._has_ended and not self._written and progress.latest is None:
+            return  # the latest search is the one worked on last
         if ended is None and time.monotonic() - self._written < EVERY:
             return
         self._written = time.monotonic()

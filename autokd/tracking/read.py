@@ -16,6 +16,7 @@ from autokd.records import COSTS, REMEASURED, Budget, Candidate
 from autokd.tracking.rows import Row, Rows
 from autokd.tracking.standing import ON_FRONT, SHORTFALL
 from autokd.tracking.store import Store, one_line_errors
+from autokd.tracking.study_run import make_links
 from autokd.tracking.trial_run import AGAIN
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class StudyEntry:
     experiment: str  # its name
     run_id: str
     status: str  # RUNNING, FINISHED, KILLED or FAILED
-    begun: datetime  # when it was begun, or begun again, last; UTC
+    begun: datetime  # when it was begun, or first trained a trial after it was begun again; UTC
     teacher: str
     data: str
     hypervolume: float | None  # None: not finished
@@ -107,7 +108,7 @@ class StoredStudy:
 
 
 def list_studies(store: Store | Rows) -> tuple[StudyEntry, ...]:
-    """Every search of the store, latest first."""
+    """Every search of the store; first the one that was worked on last."""
     with one_line_errors(store):
         names = store.experiments()
         return tuple(_entry(run, names[run.info.experiment_id]) for run in _parents(store))
@@ -116,6 +117,15 @@ def list_studies(store: Store | Rows) -> tuple[StudyEntry, ...]:
 def count_studies(store: Store) -> int:
     with one_line_errors(store):
         return len(_parents(store))
+
+
+def latest_page(store: Store | Rows) -> tuple[str, str] | None:
+    """The latest search's name and its charts' place behind the interface's address; None where there is none yet."""
+    with one_line_errors(store):
+        for run in _parents(store):
+            study, info = run.data.tags["autokd.study"], run.info
+            return study, make_links(study, info.experiment_id, info.run_id).view
+    return None
 
 
 def read_study(store: Store | Rows, study: str | None, *, front_only: bool = False) -> StoredStudy:

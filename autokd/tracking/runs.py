@@ -146,8 +146,14 @@ def log_dataset(store: Store, run_id: str, info: SearchInfo) -> None:
 
 
 def time_tag() -> dict[str, str]:
-    """When a search was begun, or begun again, last; orders searches from the latest."""
+    """When a search was begun, or trained on after that; orders searches from the latest, the one worked on last."""
     return {"autokd.begun_ms": str(int(time.time() * 1000))}
+
+
+def date(store: Store, run_id: str) -> None:
+    """A search that goes on is the latest from its first new trial on; one that is only looked at again is not."""
+    for name, value in time_tag().items():
+        store.client.set_tag(run_id, name, value)
 
 
 def _create_trial(

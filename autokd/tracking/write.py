@@ -49,6 +49,7 @@ class Tracker:
         self._written: dict[int, str | None] = {}  # run ids; None: cut off half-way
         self._standing = Standing(())
         self._warned = False
+        self._is_dated = False  # whether the search's run says when it was worked on last
 
     @property
     def pending(self) -> int:
@@ -95,7 +96,10 @@ class Tracker:
             is_new = run is None
             self._standing = Standing(info.objectives)
             if run is None:
-                run = self._store.client.create_run(experiment_id, run_name=info.study, tags=tags)
+                run = self._store.client.create_run(
+                    experiment_id, run_name=info.study, tags=tags | runs.time_tag()
+                )
+                self._is_dated = True
             else:
                 self._store.client.update_run(run.info.run_id, status="RUNNING")
             self._begun = _Search(info, run.info.experiment_id, run.info.run_id)
@@ -150,6 +154,9 @@ class Tracker:
         on_front = self._standing.admits(result)
         run = runs.write_trial(self._store, result, self._place, existing, on_front=on_front)
         self._written[result.number] = run.info.run_id
+        if not self._is_dated and run.info.run_id not in {old.info.run_id for old in existing}:
+            runs.date(self._store, self._search.run_id)
+            self._is_dated = True
         if not on_front:
             return
         marks = dict.fromkeys(self._standing.add(run.info.run_id, result), "false")
@@ -261,7 +268,7 @@ class Tracker:
         client, search = self._store.client, self._search
         links = self.links()
         note = {study_run.NOTE: study_run.begin_note(search.info, links)}
-        tags = dict(tags) | runs.time_tag() | note
+        tags = dict(tags) | note
         params = study_run.study_params(search.info)
         new = {key: value for key, value in params.items() if key not in run.data.params}
         runs.log_values(self._store, run, {}, params=new, tags=tags)
