@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from autokd.errors import CheckpointError, storage_errors
+from autokd.errors import CheckpointError, first_line, storage_errors
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -56,6 +56,5 @@ def read_checkpoint(folder: Path) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise CheckpointError(f"{path}: can't be read: {first}") from None
+        raise CheckpointError(f"{path}: can't be read: {first_line(error)}") from None
     return record

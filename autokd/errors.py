@@ -74,6 +74,17 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
     return f" Did you mean '{matches[0]}'?" if matches else ""
 
 
+def first_line(error: BaseException, *, length: int = 300) -> str:
+    """The start of someone else's error in one line. A line that ends with a colon goes on with what it announces."""
+    said = ""
+    for line in filter(None, map(str.strip, without_secrets(str(error)).splitlines())):
+        said = f"{said} {line}".strip()
+        if not said.endswith(":"):
+            break
+    said = said or type(error).__name__
+    return said if len(said) <= length else f"{said[: length - 1]}…"
+
+
 def one_line(error: BaseException, *, length: int = 160) -> str:
     """An error of someone else's in one line: its type and what it says."""
     text = without_secrets(" ".join(str(error).split()))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from autokd.errors import first_line
 from autokd.records import TrialResult
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ def over_memory(result: TrialResult, error: Exception) -> TrialResult:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()  # for the next trial
     batch = result.candidate.stages[-1].training.batch_size
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    first = first_line(error)
     return replace(
         result,
         excess={**result.excess, "memory": OVER_MEMORY},
@@ -40,5 +41,4 @@ def describe_bug(error: Exception, number: int, folder: Path) -> str:
     """One line; the traceback goes to the log and beside the trial."""
     log.error("trial %d failed", number, exc_info=error)
     (folder / "traceback.txt").write_text("".join(traceback.format_exception(error)))
-    line = (str(error).strip().splitlines() or [""])[0][:300]
-    return f"{type(error).__name__}: {line}"
+    return f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__

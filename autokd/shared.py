@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import fsspec
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
-from autokd.errors import ConfigError, StorageError, StoreAwayError, storage_errors
+from autokd.errors import ConfigError, StorageError, StoreAwayError, first_line, storage_errors
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Shared:
             raise StorageError(f"search.shared {self._url}: is not there; make it first") from None
         except Exception as error:  # noqa: BLE001 - whatever the store's client raises
             raise StorageError(
-                f"search.shared {self._url}: can't be written: {_first_line(error)}"
+                f"search.shared {self._url}: can't be written: {first_line(error)}"
             ) from None
 
     def fetch(self, path: Path) -> None:
@@ -150,7 +150,7 @@ class Shared:
             raise
         except Exception as error:
             raise StoreAwayError(
-                f"search.shared {self._url}: does not answer: {_first_line(error)}"
+                f"search.shared {self._url}: does not answer: {first_line(error)}"
             ) from error
 
 
@@ -172,17 +172,13 @@ def _open(url: str) -> tuple[Any, str]:
     try:
         store, root = fsspec.url_to_fs(url)
     except (ValueError, ImportError) as error:
-        raise ConfigError(f"search.shared {url}: {_first_line(error)}") from None
+        raise ConfigError(f"search.shared {url}: {first_line(error)}") from None
     except Exception as error:  # noqa: BLE001 - whatever the store's client raises
         raise StoreAwayError(
-            f"search.shared {url}: can't be reached: {_first_line(error)}"
+            f"search.shared {url}: can't be reached: {first_line(error)}"
         ) from None
     return store, root.rstrip("/")
 
 
 def _may_pass(error: BaseException) -> bool:
     return isinstance(error, Exception) and not isinstance(error, StorageError)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from autokd.config import Config
 from autokd.cost import EagerProbe, OnnxProbe, Probe, RemoteProbe, exact_cost
 from autokd.data import ImageData, Split, load_data
-from autokd.errors import ConfigError, CostError
+from autokd.errors import ConfigError, CostError, first_line
 from autokd.evaluation import predict
 from autokd.records import (
     AuditFigures,
@@ -232,5 +232,5 @@ def choose_device(name: str | None = None) -> torch.device:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device '{name}' can't be used: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"device '{name}' can't be used: {first_line(error)}") from None
     return device

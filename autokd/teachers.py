@@ -25,7 +25,7 @@ from autokd.cost import Probe, measure_cost, sum_costs
 from autokd.data.load import ImageData
 from autokd.data.views import Views
 from autokd.distill import BEST, train_stage
-from autokd.errors import CheckpointError, ConfigError, ExportError, storage_errors
+from autokd.errors import CheckpointError, ConfigError, ExportError, first_line, storage_errors
 from autokd.evaluation import Evaluation, predict, score
 from autokd.mitigation import NONE
 from autokd.objective import TeacherLogits
@@ -388,7 +388,7 @@ def _pretrained(
         )
     except Exception as error:  # noqa: BLE001 - whatever the hub's client raises: no network, no such weights
         raise CheckpointError(
-            f"teacher.pretrained: weights of {spec.model} can't be had: {_first_line(error)}; "
+            f"teacher.pretrained: weights of {spec.model} can't be had: {first_line(error)}; "
             "give teacher.checkpoint a local file instead"
         ) from None
     own: dict[str, Any] = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
@@ -433,7 +433,3 @@ def _own(spec: StudentSpec, inputs: InputFormat, data: ImageData, device: torch.
         )
     key = content_hash([weights, spec.identity(), *code_of(spec.model)])
     return Teacher(model, inputs, key, device)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

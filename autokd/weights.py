@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, load_model, save_model
 from torch import Tensor, nn
 
-from autokd.errors import CheckpointError, StorageError
+from autokd.errors import CheckpointError, StorageError, first_line
 
 SAVE_ANEW = "save it as safetensors, or as torch.save(model.state_dict(), …)"
 CHECK = "check teacher.checkpoint, model and arguments"
@@ -46,7 +46,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     try:
         load_model(model, str(path))
     except (SafetensorError, OSError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: can't be loaded: {_first_line(error)}") from None
+        raise CheckpointError(f"{path}: can't be loaded: {first_line(error)}") from None
 
 
 def load_checkpoint(
@@ -211,7 +211,3 @@ def _image_size(positions: tuple[int, ...], given: Mapping[str, Tensor]) -> str:
 def hash_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from test_engine_driver import CONFIG
 
 from autokd.config import parse_config
-from autokd.errors import ConfigError, TrackingError, one_line
+from autokd.errors import ConfigError, TrackingError, first_line, one_line
 from autokd.masking import without_secrets
-from autokd.tracking.environment import first_line
 
 SECRETS = ("hunter2", "sesame7", "opaque9")
 

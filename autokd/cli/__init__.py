@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -72,10 +74,20 @@ for function, example in COMMANDS.items():
 
 def main() -> None:
     """What the `autokd` command runs. Bad input: one line and status 2; a teacher that fails its audit: 1."""
+    _quieten_others()
     try:
         app()
     except AutoKDError as error:
-        Console(stderr=True, soft_wrap=True).print(
-            f"autokd: {error}", markup=False, highlight=False
-        )
+        said = " ".join(str(error).splitlines())
+        Console(stderr=True, soft_wrap=True).print(f"autokd: {said}", markup=False, highlight=False)
         sys.exit(error.exit_status)
+
+
+def _quieten_others() -> None:
+    """Libraries' warnings and retries are not shown: what is wrong is said in one line of ours, and not below a hundred
+    of theirs. `PYTHONWARNINGS=default` and `HF_HUB_VERBOSITY=warning` show them."""
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # read when huggingface_hub is imported
+    if not sys.warnoptions:
+        logging.captureWarnings(True)
+        logging.getLogger("py.warnings").addHandler(logging.NullHandler())
+        logging.getLogger("py.warnings").propagate = False

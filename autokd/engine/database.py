@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from autokd.errors import ConfigError, StorageError
+from autokd.errors import ConfigError, StorageError, first_line
 from autokd.masking import without_secrets
 
 CONNECT_SECONDS = 10  # after which a database server is taken to be away
@@ -162,7 +162,7 @@ def needs_driver(shown: str, error: ImportError) -> StorageError:
 
 
 def cannot_open(shown: str, error: Exception) -> StorageError:
-    return StorageError(f"{shown}: the ledger can't be opened: {str(error).splitlines()[0]}")
+    return StorageError(f"{shown}: the ledger can't be opened: {first_line(error)}")
 
 
 def shown_url(url: str) -> str:

@@ -20,7 +20,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponenti
 from autokd.engine.database import EVENTS, STATUS, cannot_open, needs_driver, shown_url
 from autokd.engine.deaths import UNKNOWN
 from autokd.engine.place import brought_here
-from autokd.errors import StorageError
+from autokd.errors import StorageError, first_line
 from autokd.records import Candidate, Cost, TrialResult, content_hash
 
 PATIENCE = 120.0  # seconds that a database server may be away
@@ -207,7 +207,7 @@ class Ledger:
             ) from None
         except SQLAlchemyError as error:
             raise StorageError(
-                f"{self._shown}: the ledger can't be written: {str(error).splitlines()[0]}"
+                f"{self._shown}: the ledger can't be written: {first_line(error)}"
             ) from None
         self._place += 1
         self._apply(kind, trial, json.loads(text))

@@ -13,7 +13,14 @@ from autokd.config import Config
 from autokd.engine.deaths import Died
 from autokd.engine.executors import Work, evaluate, folder_state, load_task
 from autokd.engine.place import make_writable
-from autokd.errors import AutoKDError, ConfigError, DataError, StorageError, StoreAwayError
+from autokd.errors import (
+    AutoKDError,
+    ConfigError,
+    DataError,
+    StorageError,
+    StoreAwayError,
+    first_line,
+)
 from autokd.records import TrialResult, content_hash
 from autokd.shared import Shared
 from autokd.task import Task
@@ -163,8 +170,7 @@ def _connect(ray: Any, address: str | None) -> None:
         # "local": without it Ray joins whatever cluster was last started on this machine, running or not
         ray.init(address or "local", log_to_driver=False, logging_level="warning", **own)
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        first = str(error).strip().splitlines()[0]
         raise StorageError(
-            f"Ray cluster {address or 'here'}: can't be reached: {first}; "
+            f"Ray cluster {address or 'here'}: can't be reached: {first_line(error)}; "
             "if it wants a token, have RAY_AUTH_MODE=token in the environment"
         ) from None

@@ -12,7 +12,7 @@ from typing import Any
 import timm
 from torch import nn
 
-from autokd.errors import CheckpointError, ConfigError, nearest_name, one_line
+from autokd.errors import CheckpointError, ConfigError, first_line, nearest_name, one_line
 from autokd.records import PRETRAINED, StudentSpec
 from autokd.students.families import FAMILIES
 from autokd.students.own import is_own, make_own
@@ -60,7 +60,7 @@ def create_student(
         given = " ".join(f"{k}={v}" for k, v in kwargs.items())
         raise ConfigError(
             f"model '{spec.model}' can't be made with {given} at {spec.image_size} px: "
-            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+            f"{first_line(error)}"
         ) from error
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autokd.errors import TrackingError
-from autokd.tracking.environment import first_line, mlflow_failures, prepare_environment
+from autokd.errors import TrackingError, first_line
+from autokd.tracking.environment import mlflow_failures, prepare_environment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

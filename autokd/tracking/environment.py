@@ -6,8 +6,6 @@ import json
 import logging
 import os
 
-from autokd.masking import without_secrets
-
 # Read by mlflow when it is imported or at each call; what the user has set already is kept.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -36,9 +34,3 @@ def mlflow_failures() -> tuple[type[Exception], ...]:
     from sqlalchemy.exc import SQLAlchemyError  # of MLflow's migrations, as it is
 
     return (MlflowException, SQLAlchemyError, OSError, json.JSONDecodeError)
-
-
-def first_line(error: Exception) -> str:
-    """The start of an error's text, for messages of one line."""
-    lines = without_secrets(str(error)).strip().splitlines() or [type(error).__name__]
-    return lines[0] if len(lines[0]) <= 300 else f"{lines[0][:300]}…"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autokd.errors import ConfigError, TrackingError
-from autokd.tracking.environment import first_line, mlflow_failures
+from autokd.errors import ConfigError, TrackingError, first_line
+from autokd.tracking.environment import mlflow_failures
 from autokd.tracking.find import StoredTrial
 from autokd.tracking.models import DATA
 from autokd.tracking.store import Store, one_line_errors

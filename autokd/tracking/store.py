@@ -17,12 +17,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autokd.errors import TrackingError
+from autokd.errors import TrackingError, first_line
 from autokd.masking import without_secrets
 from autokd.tracking.database import ALLOWED, check_writable, holds_nothing, open_database
 from autokd.tracking.environment import (
     ENVIRONMENT,
-    first_line,
     mlflow_failures,
     prepare_environment,
 )

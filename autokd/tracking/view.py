@@ -11,8 +11,9 @@ import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from autokd.errors import first_line
 from autokd.records import COSTS, SearchInfo, TrialResult
-from autokd.tracking.environment import first_line, mlflow_failures
+from autokd.tracking.environment import mlflow_failures
 from autokd.tracking.store import Store, tag_is
 from autokd.variation import varying_params
 

@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autokd.errors import TrackingError
+from autokd.errors import TrackingError, first_line
 from autokd.insight import Growth
 from autokd.records import FrontMember, Places, Report, SearchInfo, TrialResult
 from autokd.tracking import front_run, runs, study_run
-from autokd.tracking.environment import first_line, mlflow_failures
+from autokd.tracking.environment import mlflow_failures
 from autokd.tracking.standing import ON_FRONT, SHORTFALL, Standing
 from autokd.tracking.store import Store, one_line_errors, tag_is
 from autokd.tracking.study_run import Links
