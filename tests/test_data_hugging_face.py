@@ -85,7 +85,11 @@ def test_a_set_is_loaded_at_the_size_and_channels_that_it_has(tmp_path):
 
 def test_images_of_different_sizes_are_loaded_at_224(tmp_path):
     both = datasets.concatenate_datasets([make(6), make(6, side=20)])
-    assert read(write(tmp_path / "set", train=both), tmp_path).info.image_size == 224
+    folder = write(tmp_path / "set", train=both)
+    data = read(folder, tmp_path)
+    assert data.info.image_size == 224
+    assert "of several sizes; their centres are loaded at 224 pixels" in data.notes[0]
+    assert read(folder, tmp_path, image_size=8).notes == ()
 
 
 def save_dict(folder):
@@ -184,7 +188,7 @@ def test_a_column_that_does_not_hold_what_is_asked_of_it_is_refused(
 
 
 def test_columns_are_named_for_hub_sets_alone():
-    with pytest.raises(ValueError, match="label_column are for source hf, not npz"):
+    with pytest.raises(ValueError, match="label_column is for source hf, not npz"):
         DataConfig(source="npz", label_column="label")
 
 
@@ -241,6 +245,31 @@ def test_an_image_that_is_none_is_named(tmp_path):
         DataError, match=r"none: image 30 of split train is not a readable image: there is none"
     ):
         stored(folder, tmp_path)
+
+
+def test_one_of_several_configurations_is_named_by_the_user(tmp_path):
+    folder = tmp_path / "set"
+    for name, count in (("small", 8), ("large", 12)):
+        (folder / name).mkdir(parents=True)
+        make(count).to_parquet(str(folder / name / "train.parquet"))
+    files = "".join(
+        f"- config_name: {n}\n  data_files: {n}/*.parquet\n" for n in ("small", "large")
+    )
+    (folder / "README.md").write_text(f"---\nconfigs:\n{files}---\n")
+    with pytest.raises(DataError, match=r"\['small', 'large'\].*; set data\.subset to one of them"):
+        read(folder, tmp_path)
+    with pytest.raises(DataError, match=r"'middle' not found.*; set data\.subset to one of them"):
+        read(folder, tmp_path, subset="middle")
+    assert len(stored(folder, tmp_path, subset="large").labels) == 36
+
+
+def test_a_folder_without_a_set_says_what_it_must_hold(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train.parquet").write_bytes(b"PAR1 and nothing")
+    with pytest.raises(DataError, match=r"can't be loaded .*; it must hold Parquet files, class"):
+        read(tmp_path / "set", tmp_path)
+    with pytest.raises(DataError, match=r"set data\.name to the folder that holds the file"):
+        read(tmp_path / "set" / "train.parquet", tmp_path)
 
 
 def test_a_set_that_is_nowhere_is_one_line(tmp_path, monkeypatch):

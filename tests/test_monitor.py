@@ -189,6 +189,7 @@ def test_redistil_searches_on_the_new_images_from_the_old_front_on(place, monkey
     assert written["search"]["warm_start"] == [study]
     assert written["data"]["root"] == str(place / "inverted.npz")
     assert written["data"]["flip"] is False
+    assert written["data"]["classes"] == [str(digit) for digit in range(10)]
     assert "watched-redistil" in done.output
     again = autokd.search(place / "again" / "redistil.yaml", directory=place)
     assert again.study.startswith("watched-redistil-")

@@ -99,7 +99,7 @@ def read_hugging_face(config: DataConfig, cache: Path) -> StoredSet:
             "source 'hf' needs the package datasets: pip install 'autokd[huggingface]'"
         )
     name = config.name
-    loaded = _load(name, str(config.root) if config.root else None)
+    loaded = _load(name, config.subset, str(config.root) if config.root else None)
     splits, notes = _choose_splits(name, loaded)
     parts = {split: loaded[own] for split, own in splits.items()}
     features = parts["train"].features
@@ -116,11 +116,11 @@ def read_hugging_face(config: DataConfig, cache: Path) -> StoredSet:
         image_size=image_size or DEFAULT_SIZE,
         own_split=np.repeat(list(parts), [len(part) for part in parts.values()]),
         columns=_read_columns(parts, plain_columns(features, used=(image, label))),
-        notes=notes,
+        notes=notes if image_size or config.image_size else (*notes, _of_no_size(name)),
     )
 
 
-def _load(name: str, root: str | None) -> Parts:
+def _load(name: str, subset: str | None, root: str | None) -> Parts:
     """All splits of a set on the hub, of a folder in one of its layouts, or of one that save_to_disk wrote."""
     datasets = importlib.import_module("datasets")  # optional, so not known to mypy
     if not sys.stderr.isatty():
@@ -129,13 +129,21 @@ def _load(name: str, root: str | None) -> Parts:
         if any((Path(name) / file).is_file() for file in _SAVED):
             loaded = datasets.load_from_disk(name)
         else:
-            loaded = datasets.load_dataset(name, cache_dir=root)
+            loaded = datasets.load_dataset(name, subset, cache_dir=root)
     except Exception as error:  # noqa: BLE001 - the hub's errors have no common base
-        raise DataError(
-            f"{name}: can't be loaded ({one_line(error, length=200)}); check data.name and the "
-            "network, or set data.root to a cache folder that holds it"
-        ) from None
+        reason = one_line(error, length=200)
+        raise DataError(f"{name}: can't be loaded ({reason}); {_cure(name, reason)}") from None
     return dict(loaded) if isinstance(loaded, Mapping) else {"train": loaded}
+
+
+def _cure(name: str, reason: str) -> str:
+    if "Config name is missing" in reason or "BuilderConfig" in reason:
+        return "set data.subset to one of them"
+    if Path(name).is_file():
+        return "set data.name to the folder that holds the file"
+    if Path(name).is_dir():
+        return "it must hold Parquet files, class folders of images, or what save_to_disk wrote"
+    return "check data.name and the network, or set data.root to a cache folder that holds the set"
 
 
 def _choose_splits(name: str, loaded: Parts) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -197,6 +205,13 @@ def _survey(reader: HuggingFaceReader, cache: Path) -> tuple[int, int | None]:
     temporary.write_text(json.dumps({"channels": channels, "image_size": image_size}))
     temporary.replace(path)
     return channels, image_size
+
+
+def _of_no_size(name: str) -> str:
+    return (
+        f"{name}: images are not square, or of several sizes; their centres are loaded at "
+        f"{DEFAULT_SIZE} pixels, unless data.image_size says otherwise"
+    )
 
 
 def _read_labels(

@@ -142,7 +142,7 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
             limit=config.limit,
         )
     except DataError as error:
-        raise DataError(f"data {config.root or stored.name}: {error}") from None
+        raise DataError(f"data {config.name or config.root or stored.name}: {error}") from None
     if config.copies == "drop":
         rows, more = drop_copies(rows, stored)
         notes += more

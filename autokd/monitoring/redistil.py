@@ -12,7 +12,10 @@ from autokd.monitoring.monitor import Monitored, refuse_unlabelled
 
 SEARCH_FILE = "redistil.yaml"
 _SUFFIX = "-redistil"
-_OF_THE_SOURCE = ("source", "root", "name", "metadata", "limit", "image_size", "channels")
+_OF_THE_SOURCE = (
+    *("source", "root", "name", "subset", "image_column", "label_column", "metadata"),
+    *("limit", "classes", "image_size", "channels"),
+)
 
 
 def write_search_file(found: Monitored, path: Path) -> Path:
@@ -27,6 +30,7 @@ def write_search_file(found: Monitored, path: Path) -> Path:
     data = {
         "source": found.arrived.source,
         "root": str(found.data.resolve()),
+        "classes": list(reference.class_names),  # as its teacher has them
         "image_size": reference.image_size,
         "channels": reference.channels,
         **kept,

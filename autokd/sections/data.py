@@ -50,6 +50,8 @@ class DataConfig(Section):
     """Where the files are, or may be downloaded to."""
     name: str | None = None
     """Name of a Hugging Face data set on the hub, or a folder in one of its layouts (`source: hf`)."""
+    subset: str | None = None
+    """Which of such a set's configurations, where it has several."""
     image_column: str | None = None
     """The column of images of such a set; by default the only one that could be."""
     label_column: str | None = None
@@ -81,8 +83,7 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> DataConfig:
-        if self.source != "hf" and (self.image_column or self.label_column):
-            raise ValueError(
-                f"image_column and label_column are for source hf, not {self.source}; leave them out"
-            )
+        for key in ("subset", "image_column", "label_column"):
+            if self.source != "hf" and getattr(self, key):
+                raise ValueError(f"{key} is for source hf, not {self.source}; leave it out")
         return self
