@@ -65,7 +65,7 @@ def test_what_does_not_join_is_missing_and_counted(tmp_path):
         "metadata_unused": 1,
         "example": "image 0 ← index 0",
     }
-    said = "2 of 4 images have a row (image 0 ← index 0); 2 have none, and 1 row names no image"
+    said = "2 of 4 images have a row (image 0 ← index 0); 2 have none; 1 row names no image"
     assert join.describe() == said
 
 

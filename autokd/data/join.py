@@ -47,13 +47,14 @@ class Join:
         }
 
     def describe(self) -> str:
-        """``34 of 36 images have a row (cat/7.png ← id 7); 2 have none, and 1 row names no image``."""
+        """``34 of 36 images have a row (cat/7.png ← id 7); 2 have none; 1 row names no image``."""
         without, unused = len(self.rows) - self.matched, self.table - self.matched
-        text = f"{self.matched} of {len(self.rows)} images have a row ({self.example})"
-        if self.is_complete:
-            return text
-        names = "1 row names" if unused == 1 else f"{unused} rows name"
-        return f"{text}; {without} {'has' if without == 1 else 'have'} none, and {names} no image"
+        told = [f"{self.matched} of {len(self.rows)} images have a row ({self.example})"]
+        if without:
+            told.append(f"{without} {'has' if without == 1 else 'have'} none")
+        if unused:
+            told.append(f"{unused} {'row names' if unused == 1 else 'rows name'} no image")
+        return "; ".join(told)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
