@@ -20,7 +20,7 @@ from autokd.config import override_config
 from autokd.engine.deaths import Died
 from autokd.engine.executors import ProcessPool
 from autokd.engine.processes import NEEDED, end, import_ahead, new_pool, undisturbed_start
-from autokd.errors import ConfigError
+from autokd.errors import ConfigError, DataError
 
 pytestmark = pytest.mark.slow
 
@@ -92,6 +92,16 @@ def test_a_worker_that_can_not_begin_says_why(tmp_path):
     try:
         pool.submit(work(0, tmp_path))
         with pytest.raises(ConfigError, match="Protocol not known: nosuch"):
+            pool.next_result()
+    finally:
+        pool.close()
+
+
+def test_a_worker_that_finds_another_teacher_than_the_driver_ends_the_search(tmp_path):
+    pool = ProcessPool(1, CONFIG, cache=tmp_path, device="cpu", hashes=("1a", "2b"))
+    try:
+        pool.submit(work(0, tmp_path))
+        with pytest.raises(DataError, match=r"teacher are not the driver's \(.*, there 1a, 2b\)"):
             pool.next_result()
     finally:
         pool.close()

@@ -86,7 +86,7 @@ def test_a_killed_workers_trial_comes_back_and_goes_on_at_another(cache, tmp_pat
 def test_a_node_with_other_images_ends_the_search(cache, tmp_path):
     executor = make_executor(cache, hashes=("other images", "the same teacher"))
     executor.submit(work(0, tmp_path))
-    with pytest.raises(DataError, match="has not the driver's images and teacher") as refused:
+    with pytest.raises(DataError, match="images and teacher are not the driver's") as refused:
         executor.next_result()
     assert "\n" not in str(refused.value)
 

@@ -19,7 +19,8 @@ from tiny_task import CPU, LARGE, QUICK, labels_alone, make_data, make_teacher
 from torch import Tensor, nn
 
 from autokd.answers import to_half
-from autokd.config import TeacherConfig
+from autokd.choices import check_choices
+from autokd.config import TeacherConfig, parse_config
 from autokd.data import train_batches, view_batches
 from autokd.errors import CheckpointError, ConfigError
 from autokd.records import StudentSpec
@@ -410,6 +411,29 @@ def test_weights_for_other_images_are_refused_with_what_to_set(tmp_path, changes
     save_file(create_student(spec, **shape).state_dict(), tmp_path / "vit.safetensors")
     with pytest.raises(CheckpointError, match=cure):
         load(TeacherConfig(checkpoint=tmp_path / "vit.safetensors", **VIT), tmp_path)
+
+
+def test_published_weights_that_do_not_fit_are_refused_before_they_are_fetched(tmp_path):
+    with pytest.raises(CheckpointError, match="resnet18 knows 1000 classes and the data has 4"):
+        load(TeacherConfig(model="resnet18", pretrained=True), tmp_path)
+    with pytest.raises(CheckpointError, match="resnet18 knows 1000 classes and the data has 4"):
+        load(
+            TeacherConfig(model="resnet18", pretrained=True, arguments={"num_classes": 4}), tmp_path
+        )
+    many = replace(DATA, info=replace(DATA.info, class_names=tuple(map(str, range(1000)))))
+    vit = TeacherConfig(model="vit_tiny_patch16_224.augreg_in21k_ft_in1k", pretrained=True)
+    with pytest.raises(
+        CheckpointError, match=r"224 px and the data has 8; set teacher.image_size: 2"
+    ):
+        load_teacher(vit, many, cache=tmp_path, seed=0, device=CPU)
+
+
+@pytest.mark.parametrize("key", ["optimizer", "augmentation"])
+def test_unknown_names_in_a_teachers_training_are_refused_before_it(key):
+    teacher = {"model": "resnet", "train": {key: "adamx"}}
+    record = {"data": {"source": "digits"}, "teacher": teacher, "students": {"model": "resnet"}}
+    with pytest.raises(ConfigError, match=rf"^teacher\.train\.{key}: unknown 'adamx'; known: "):
+        check_choices(parse_config(record, source="mine.yaml"), 10)
 
 
 @pytest.mark.parametrize(

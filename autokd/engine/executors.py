@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from autokd.config import Config
 from autokd.engine.deaths import Died, describe_exit
 from autokd.engine.processes import end, new_pool, undisturbed_start
+from autokd.errors import DataError
 from autokd.records import Candidate, Cost, TrialResult
 from autokd.shared import Shared
 from autokd.task import Task, choose_device, create_task
@@ -88,10 +90,19 @@ class ProcessPool:
 
     in_process = False
 
-    def __init__(self, workers: int, config: Config, *, cache: Path, device: str | None) -> None:
+    def __init__(
+        self,
+        workers: int,
+        config: Config,
+        *,
+        cache: Path,
+        device: str | None,
+        hashes: tuple[str, str] | None = None,
+    ) -> None:
+        """`hashes` are those of the driver's task: a worker that finds others ends the search."""
         threads = share_threads(workers)
         self._gpu = choose_device(device).type != "cpu"
-        self._task_arguments = (config, cache, device, threads)
+        self._task_arguments = (config, cache, device, threads, hashes)
         self._idle = [self._new_pool() for _ in range(workers)]
         self._running: dict[Future[TrialResult], tuple[Work, ProcessPoolExecutor, BaseProcess]] = {}
 
@@ -135,14 +146,24 @@ class ProcessPool:
 _worker_task: Callable[[], Task] | None = None  # a worker process serves one search
 
 
-def _start_worker(config: Config, cache: Path, device: str | None, threads: int) -> None:
+def _start_worker(
+    config: Config,
+    cache: Path,
+    device: str | None,
+    threads: int,
+    hashes: tuple[str, str] | None,
+) -> None:
     global _worker_task
     # torch.export's progress bar would make a semaphore, which a process that is ended leaves behind
     tqdm.set_lock(threading.RLock())
-    # with the first work: what is wrong there has a message, what is wrong here only breaks the pool
-    _worker_task = functools.cache(
-        lambda: load_task(config, cache=cache, device=device, threads=threads)
-    )
+
+    @functools.cache
+    def task_with_first_work() -> Task:  # what is wrong now has no message, and breaks the pool
+        task = load_task(config, cache=cache, device=device, threads=threads)
+        refuse_another(task, hashes)
+        return task
+
+    _worker_task = task_with_first_work
 
 
 def share_threads(workers: int) -> int:
@@ -154,6 +175,16 @@ def load_task(config: Config, *, cache: Path, device: str | None, threads: int) 
     """A worker's own: it finds the teacher that the driver has loaded or trained."""
     shared = Shared(config.search.shared, cache)
     return create_task(config, cache=cache, shared=shared, device=device, threads=threads)
+
+
+def refuse_another(task: Task, hashes: tuple[str, str] | None) -> None:
+    """Raises DataError where a worker's images and teacher are not the driver's, whose `hashes` these are."""
+    if hashes and task.hashes != hashes:
+        raise DataError(
+            f"node {socket.gethostname()}: a worker's images and teacher are not the driver's "
+            f"({', '.join(task.hashes)}, there {', '.join(hashes)}); give all nodes the same, and edit neither "
+            "the images nor a teacher's code while a search runs"
+        )
 
 
 def _evaluate_here(work: Work) -> TrialResult:

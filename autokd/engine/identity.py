@@ -38,7 +38,7 @@ RULES = 3  # of proposals, promotions and training; another number when they, or
 IN_WORDS = {  # beside what stands in the file
     "images": "the images are not the same",
     "people": "who is on the images is not the same",
-    "teacher_weights": "the teacher's weights are not the same",
+    "teacher_weights": "the teacher has other weights, or its code was edited",
     "heads": "it was begun by an autokd whose new classifiers on pretrained weights start otherwise",
     "rules": "it was begun by an autokd that searches by other rules",
 }

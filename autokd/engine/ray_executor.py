@@ -11,12 +11,11 @@ from typing import Any
 
 from autokd.config import Config
 from autokd.engine.deaths import Died
-from autokd.engine.executors import Work, evaluate, folder_state, load_task
+from autokd.engine.executors import Work, evaluate, folder_state, load_task, refuse_another
 from autokd.engine.place import make_writable
 from autokd.errors import (
     AutoKDError,
     ConfigError,
-    DataError,
     StorageError,
     StoreAwayError,
     first_line,
@@ -52,11 +51,7 @@ def _evaluate(
         _tasks.clear()
         _tasks[key] = load_task(config, cache=cache, device=device, threads=threads)
     task = _tasks[key]
-    if hashes and task.hashes != hashes:
-        raise DataError(
-            f"node {socket.gethostname()}: has not the driver's images and teacher "
-            f"({', '.join(task.hashes)}, there {', '.join(hashes)}); give all nodes the same"
-        )
+    refuse_another(task, hashes)
     return evaluate(work, task)
 
 

@@ -225,7 +225,7 @@ def _make_executor(ready: Prepared) -> Executor:
             cpus_per_trial=search.cpus_per_trial,
         )
     if search.starts_processes:
-        return ProcessPool(search.workers, config, cache=cache, device=device)
+        return ProcessPool(search.workers, config, cache=cache, device=device, hashes=task.hashes)
     return InProcess(task)
 
 
