@@ -8,6 +8,7 @@ import warnings
 
 import pytest
 from fake_training import AtOnce, make_driver
+from sqlalchemy import create_engine, text
 
 from autokd.engine.database import ledger_url, read_status
 from autokd.engine.ledger import Ledger
@@ -107,3 +108,19 @@ def test_others_see_its_status(url, open_ledger):
     name, at, status = read_status(url, "seen")
     assert (name, status) == ("seen", {"begun": 3})
     assert abs(time.time() - at) < 60
+
+
+def test_a_damaged_event_is_named_and_can_be_done_without(url, open_ledger):
+    make_driver(open_ledger("damaged"), trials=5).run(AtOnce())
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        own = "study = 'damaged' and kind = 'result' and trial = 4"
+        swapped = "update autokd_events set record = replace(record, '\"accuracy\": 0.', '\"accuracy\": 0.9')"
+        connection.execute(text(f"{swapped} where {own}"))
+    engine.dispose()
+    with pytest.raises(StorageError, match=r"\(result of trial 4\) is not what was written there"):
+        open_ledger("damaged")
+    repaired = Ledger(url, "damaged", repair=True)
+    assert [e.number for e in repaired.entries if not e.results] == [4]
+    repaired.close()
+    assert len(open_ledger("damaged").entries) == 5

@@ -96,6 +96,13 @@ def sync(
     study: Annotated[str | None, typer.Argument(help="Its name; default: the latest.")] = None,
     tracking_uri: TrackingUri = None,
     ledger: LedgerUrl = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Let damaged events of the ledger mean nothing; trials that lose a result are trained again.",
+        ),
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -108,7 +115,9 @@ def sync(
     from autokd.engine.sync import sync_search
 
     with nothing_else_printed(as_json):
-        synced = sync_search(study, directory=Path.cwd(), tracking_uri=tracking_uri, ledger=ledger)
+        synced = sync_search(
+            study, directory=Path.cwd(), tracking_uri=tracking_uri, ledger=ledger, repair=repair
+        )
     answer(
         lambda: synced,
         lambda: print_synced(synced, tracking_uri),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,10 @@ EVENTS = Table(
     Column("place", Integer, primary_key=True, autoincrement=False),  # a second driver runs into it
     Column(
         "kind", String(16), nullable=False
-    ),  # proposal, begin, leave, result, repeat, cost, death or note
+    ),  # proposal, begin, leave, result, repeat, cost, death, note or lost
     Column("trial", Integer),  # its number; a note has none
     Column("clock", Float, nullable=False),  # seconds that the search had been driven for
-    Column("record", Text, nullable=False),  # JSON
+    Column("record", Text, nullable=False),  # JSON, with a checksum
 )
 STATUS = Table(  # of a search that runs, for who looks on; nothing is decided by it
     "autokd_status",
@@ -79,8 +80,9 @@ def begun_studies(url: str, name: str) -> list[BegunStudy]:
                 .where(own & (EVENTS.c.kind == "note"))
                 .order_by(EVENTS.c.place)
             ):
-                known = json.loads(record)
-                notes.setdefault(study, {})[known["name"]] = known["value"]
+                with suppress(ValueError, KeyError):  # damaged: named where the ledger is opened
+                    known = json.loads(record)
+                    notes.setdefault(study, {})[known["name"]] = known["value"]
             done = select(EVENTS.c.study).where(own & (EVENTS.c.kind == "result"))
             started = set(connection.execute(done.distinct()).scalars())
     except SQLAlchemyError:  # a ledger that can't be read is refused where it is opened
@@ -115,7 +117,12 @@ def read_status(url: str, study: str | None) -> tuple[str, float, dict[str, Any]
         raise ConfigError(
             f"{shown}: no search {study or ''} has run here{known}".replace("  ", " ")
         )
-    return found[0].study, found[0].at, json.loads(found[0].record)
+    try:
+        return found[0].study, found[0].at, json.loads(found[0].record)
+    except ValueError:
+        raise StorageError(
+            f"{shown}: the status of search {found[0].study} is damaged; its search command writes it again"
+        ) from None
 
 
 def read_statuses(url: str) -> list[tuple[str, dict[str, Any]]]:

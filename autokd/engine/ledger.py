@@ -6,6 +6,7 @@ A search that goes on is its events read again. One event is one committed line;
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -13,17 +14,23 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, delete, insert, select
+from sqlalchemy import create_engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
 
 from autokd.engine.database import EVENTS, STATUS, cannot_open, needs_driver, shown_url
 from autokd.engine.deaths import UNKNOWN
 from autokd.engine.place import brought_here
-from autokd.errors import StorageError, first_line
+from autokd.engine.seal import MISREAD, seal, unseal
+from autokd.errors import StorageError, first_line, one_line
 from autokd.records import Candidate, Cost, TrialResult, content_hash
 
+log = logging.getLogger(__name__)
+
 PATIENCE = 120.0  # seconds that a database server may be away
+RESULTS = ("result", "repeat")  # kinds of event; those that follow in a trial build on them
+LOSABLE = (*RESULTS, "cost", "death", "begin", "leave", "note")  # a search can go on without
+LOST = "lost"  # what such an event becomes where it was damaged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +93,14 @@ class Ledger:
     rejected: int  # trials that were not trained, as they are over budget
     ended: list[Ended]  # in the order in which it came
 
-    def __init__(self, url: str, study: str, *, cache: Path | None = None) -> None:
-        """`url` is SQLAlchemy's: sqlite:///PATH, postgresql+psycopg://…; trials' folders are below `cache`, wherever they were."""
+    def __init__(
+        self, url: str, study: str, *, cache: Path | None = None, repair: bool = False
+    ) -> None:
+        """`url` is SQLAlchemy's: sqlite:///PATH, postgresql+psycopg://…; trials' folders are below `cache`, wherever they were.
+
+        With `repair` damaged events that a search can go on without mean nothing from now on. Raises StorageError that
+        names any other.
+        """
         self._cache = cache
         self._study = study
         self._shown = shown_url(url)
@@ -104,9 +117,17 @@ class Ledger:
         except (SQLAlchemyError, OSError) as error:
             raise cannot_open(self._shown, error) from None
         self._place = len(events)
-        for kind, trial, clock, record in events:
-            self.clock = clock
-            self._apply(kind, trial, json.loads(record))
+        self._lost: set[int] = set()  # trials, in a repair: what followed is lost too
+        try:
+            for place, (at, *event) in enumerate(events):
+                if at != place:
+                    raise StorageError(
+                        f"{self._shown}: search {study}: event {place} is missing; put back a copy of the ledger"
+                    )
+                self._read_again(place, *event, repair=repair)
+        except StorageError:
+            self.close()
+            raise
 
     @property
     def notes(self) -> dict[str, Any]:
@@ -191,6 +212,44 @@ class Ledger:
     def close(self) -> None:
         self._engine.dispose()
 
+    def _read_again(
+        self, place: int, kind: str, trial: int | None, clock: float, text: str, *, repair: bool
+    ) -> None:
+        """One event of an earlier run. Raises StorageError that names it where it is not what was written."""
+        if repair and trial in self._lost and kind in (*RESULTS, "cost"):
+            self._lose(place, kind, trial, clock)
+            return
+        try:
+            record = unseal(text, (self._study, place, kind, trial, clock))
+            self._apply(kind, trial, record, clock=clock)
+        except MISREAD as error:
+            if repair and kind in LOSABLE:
+                self._lose(place, kind, trial, clock)
+                return
+            why = str(error) if isinstance(error, ValueError) else one_line(error)
+            what = kind if trial is None else f"{kind} of trial {trial}"
+            raise StorageError(
+                f"{self._shown}: search {self._study}: event {place} ({what}) is not what was written there: "
+                f"{why}; put back a copy of the ledger, or "
+                + (
+                    f"`autokd sync {self._study} --repair` does without it: a trial that loses its result is trained "
+                    "again; what MLflow has of it stays there"
+                    if kind in LOSABLE
+                    else "go on from what MLflow has (`autokd front`, `autokd export`) and begin another search with --new"
+                )
+            ) from None
+
+    def _lose(self, place: int, kind: str, trial: int | None, clock: float) -> None:
+        """Let an event that can't be believed mean nothing from now on."""
+        log.warning("event %d (%s of trial %s) is lost", place, kind, trial)
+        if kind in RESULTS and trial is not None:
+            self._lost.add(trial)
+        where = (self._study, place, LOST, trial, clock)
+        values = {"kind": LOST, "record": seal("{}", where)}
+        own = (EVENTS.c.study == self._study) & (EVENTS.c.place == place)
+        with self._engine.begin() as connection:
+            connection.execute(update(EVENTS).where(own).values(**values))
+
     def _record(self, kind: str, result: TrialResult) -> Entry:
         record = result.to_dict()
         del record["candidate"]  # the proposal has it
@@ -200,7 +259,9 @@ class Ledger:
     def _write(self, kind: str, trial: int | None, record: Mapping[str, Any]) -> None:
         text = json.dumps(record, ensure_ascii=False, allow_nan=False)
         try:
-            self._insert(kind, trial, text)
+            self._insert(
+                kind, trial, seal(text, (self._study, self._place, kind, trial, self.clock))
+            )
         except IntegrityError:
             raise StorageError(
                 f"{self._shown}: another driver writes search {self._study}; this one stops, nothing is lost"
@@ -210,10 +271,13 @@ class Ledger:
                 f"{self._shown}: the ledger can't be written: {first_line(error)}"
             ) from None
         self._place += 1
-        self._apply(kind, trial, json.loads(text))
+        self._apply(kind, trial, json.loads(text), clock=self.clock)
 
-    def _apply(self, kind: str, trial: int | None, record: dict[str, Any]) -> None:
+    def _apply(self, kind: str, trial: int | None, record: dict[str, Any], *, clock: float) -> None:
         """What an event means; the same for one that was just written and for one that is read again."""
+        self.clock = clock
+        if kind == LOST:
+            return
         if kind == "note":
             self._notes[record["name"]] = record["value"]
             return
@@ -287,12 +351,12 @@ class Ledger:
             with self._engine.begin() as connection:
                 connection.execute(insert(EVENTS).values(**event, record=text))
         except IntegrityError:  # ours, if the server went away between commit and answer
-            if self._read(self._place) != [(kind, trial, self.clock, text)]:
+            if self._read(self._place) != [(self._place, kind, trial, self.clock, text)]:
                 raise
 
     def _read(self, first: int = 0) -> list[Any]:
-        """(kind, trial, clock, record) of each event from a place on."""
-        events = select(EVENTS.c.kind, EVENTS.c.trial, EVENTS.c.clock, EVENTS.c.record)
+        """(place, kind, trial, clock, record) of each event from a place on."""
+        events = select(*(EVENTS.c[name] for name in ("place", "kind", "trial", "clock", "record")))
         own = (EVENTS.c.study == self._study) & (EVENTS.c.place >= first)
         with self._engine.connect() as connection:
             return [

@@ -32,17 +32,22 @@ class Synced:
 
 
 def sync_search(
-    study: str | None, *, directory: Path, tracking_uri: str | None, ledger: str | None
+    study: str | None,
+    *,
+    directory: Path,
+    tracking_uri: str | None,
+    ledger: str | None,
+    repair: bool = False,
 ) -> Synced:
     """Write what the store lacks of a study (None: the one that was active last); nothing is written twice.
 
-    Needs neither data nor teacher. Raises ConfigError where there is no such study or an earlier autokd began it,
+    Needs neither data nor teacher. `repair` as for the ledger. Raises ConfigError where there is no such study or an earlier autokd began it,
     StorageError while it runs, TrackingError where the store is away.
     """
     cache = directory / CACHE
     url = ledger_url(ledger, cache)
     name, _, _ = read_status(url, study)
-    with only_driver(cache, name), closing(Ledger(url, name, cache=cache)) as book:
+    with only_driver(cache, name), closing(Ledger(url, name, cache=cache, repair=repair)) as book:
         if not {INFO, BEGUN, "scale"} <= book.notes.keys():
             raise ConfigError(
                 f"search {name} was begun by an earlier autokd, which did not write down what it is; "
