@@ -114,8 +114,10 @@ def test_a_class_may_be_called_train(tmp_path):
 def test_folders_beside_the_splits_are_said_to_be_left_out(tmp_path):
     for name in ("train", "test", "raw"):
         make_image_folder(tmp_path / "set" / name)
-    data = load_folder(tmp_path / "set", tmp_path)
-    assert data.notes[0].endswith("left out: 12 images in folders that name no split (raw)")
+    image(tmp_path / "set" / "logo.png")
+    (note,) = load_folder(tmp_path / "set", tmp_path).notes
+    assert "1 image beside the split folders (logo.png)" in note
+    assert "12 images in folders that name no split (raw)" in note
 
 
 def test_tiny_imagenet_is_read_as_it_is_published(tmp_path):
@@ -216,6 +218,13 @@ def test_a_link_to_nothing_or_to_itself_is_named(root, tmp_path, name, target):
     (root / name).symlink_to(target or (root / name))
     with pytest.raises(DataError, match=f"{name}: is a link to nothing, or to itself; bring back"):
         load_folder(root, tmp_path)
+
+
+def test_a_split_folder_that_is_a_link_to_nothing_is_named(tmp_path):
+    make_image_folder(tmp_path / "set" / "train")
+    (tmp_path / "set" / "val").symlink_to("gone")
+    with pytest.raises(DataError, match="val: is a link to nothing, or to itself; bring back"):
+        load_folder(tmp_path / "set", tmp_path)
 
 
 def test_names_that_are_not_utf_8_are_named(root, tmp_path):

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from autokd.data.image_tree import (
     ImageTree,
+    broken_links,
     count_images,
     find_images,
     loose_images,
+    refuse_broken,
     some,
     visible_folders,
 )
@@ -95,6 +97,7 @@ def _split_folders(root: Path) -> dict[str, str]:
 
     A split folder has a split's name and holds folders: a class may be called `train` too.
     """
+    refuse_broken(root, [name for name in broken_links(root) if split_of(name)])
     folders = visible_folders(root)
     holding = [name for name in folders if split_within(name) and visible_folders(root / name)]
     found = _named_splits(holding)
@@ -222,15 +225,19 @@ def _refuse_unknown(folder: Path, found: Sequence[_Place], train: Sequence[_Plac
 
 
 def _beside(root: Path, tops: Mapping[str, str]) -> list[str]:
-    """Images in folders beside the split folders."""
+    """Images beside the split folders."""
+    if not tops:
+        return []
     read = {(root / top.split("/")[0]).resolve() for top in tops.values()}
     others = [name for name in visible_folders(root) if (root / name).resolve() not in read]
-    counts = {name: count_images(root / name) for name in others if tops}
-    names = [name for name, count in counts.items() if count]
-    if not names:
-        return []
-    total = count_of(sum(counts.values()), "image")
-    return [f"{total} in folders that name no split ({some(names)})"]
+    counts = {name: count_images(root / name) for name in others}
+    found = []
+    if loose := loose_images(root):
+        found.append(f"{count_of(len(loose), 'image')} beside the split folders ({some(loose)})")
+    if names := [name for name, count in counts.items() if count]:
+        total = count_of(sum(counts.values()), "image")
+        found.append(f"{total} in folders that name no split ({some(names)})")
+    return found
 
 
 def _notes(root: Path, places: Sequence[_Place], left_out: Sequence[str]) -> Iterator[str]:

@@ -78,7 +78,7 @@ def read_classes(root: Path, cache: Path) -> StoredSet:
     """A folder of class folders, of one class or more."""
     found = read_class_folders(root)
     headers = read_headers(root, found.files, cache)
-    nested = any(found.inner)
+    nested = len(set(found.inner) - {None}) > 1
     return StoredSet(
         name=root.resolve().name,
         reader=FolderReader(root, found.files, headers.channels, headers.same),

@@ -66,6 +66,19 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
     return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
 
 
+def broken_links(folder: Path) -> list[str]:
+    """Names of links in a folder that lead nowhere, or to themselves."""
+    return [entry.name for entry in _entries(folder) if _mode(entry) is None]
+
+
+def refuse_broken(root: Path, names: Sequence[str]) -> None:
+    if names:
+        raise DataError(
+            f"{root / names[0]}: is a link to nothing, or to itself{_more(names, 'such link')}; "
+            "bring back what it leads to, or remove it"
+        )
+
+
 def find_images(root: Path, tops: Sequence[str] = ("",)) -> ImageTree:
     """All images in the folders `tops` of a root, however deep; each folder once, whatever links lead to it.
 
@@ -73,11 +86,7 @@ def find_images(root: Path, tops: Sequence[str] = ("",)) -> ImageTree:
     """
     walk = _Walk(root)
     walk.run(tops)
-    if walk.broken:
-        raise DataError(
-            f"{root / walk.broken[0]}: is a link to nothing, or to itself{_more(walk.broken, 'such link')}; "
-            "bring back what it leads to, or remove it"
-        )
+    refuse_broken(root, walk.broken)
     if walk.misnamed:
         shown = os.fsencode(root / walk.misnamed[0]).decode("utf-8", "backslashreplace")
         raise DataError(
