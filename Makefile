@@ -3,13 +3,14 @@
 #   make notebooks    runs the notebooks and writes their pages in docs/ again
 #   make test         installs into .venv; format, lint, types and all tests
 #   make test-lower   installs the oldest versions that are allowed into .venv-lower; the tests that are not slow, and of the others: sync, exports, losses, the registry, graphs, families, pruning
+#   make reference    writes docs/reference/ again: the search file's keys, and the commands
 #   make docs         installs into .venv; builds the documentation into build/docs
 
 PYTHON ?= python3
 BIN := .venv/bin
 BIN_LOWER := .venv-lower/bin
 
-.PHONY: quickstart test test-fast test-lower notebooks docs ui clean
+.PHONY: quickstart test test-fast test-lower notebooks reference docs ui clean
 
 quickstart: .venv/installed
 	$(BIN)/autokd search search_spaces/quickstart.yaml
@@ -29,6 +30,9 @@ test-lower: .venv-lower/installed
 
 notebooks: .venv/installed
 	$(BIN)/python notebooks/render.py
+
+reference: .venv/installed
+	$(BIN)/python docs/generators/reference.py
 
 docs: .venv/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

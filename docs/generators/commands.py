@@ -1,4 +1,4 @@
-"""The page on the command line, from the Typer app. A hook of mkdocs."""
+"""The page on the command line, from the Typer app."""
 
 from __future__ import annotations
 
@@ -6,22 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import typer
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
 
 from autokd.cli import app
 
-PAGE = "reference/commands.md"
 HEAD = """# Commands
 
 Every command, made from the program itself; `autokd COMMAND --help` says the same. Values of options replace those of the search file.
 [What each exit status means, and output for scripts](../exit_statuses.md).
 """
-
-
-def on_files(files: Files, config: MkDocsConfig) -> Files:
-    files.append(File.generated(config, PAGE, content=page()))
-    return files
 
 
 def page() -> str:

@@ -1,13 +1,10 @@
-"""The page on search files, from the JSON schema that `autokd schema` prints. A hook of mkdocs."""
+"""The page on search files, from the JSON schema that `autokd schema` prints."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
-
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
 
 from autokd.choices import known_names
 from autokd.config import Config
@@ -16,7 +13,6 @@ from autokd.parameters import Range
 from autokd.students.families import FAMILIES
 from autokd.targets import TARGETS
 
-PAGE = "reference/search_file.md"
 HEAD = """# The search file
 
 Every key that a search file may have, made from the schema that `autokd schema` prints. An unknown key is refused, with the
@@ -34,11 +30,6 @@ train:
 
 Numbers with units are written as people write them: `300M`, `20ms`, `10MB`, `2h`. Shares are 0..1, never per cent.
 """
-
-
-def on_files(files: Files, config: MkDocsConfig) -> Files:
-    files.append(File.generated(config, PAGE, content=page()))
-    return files
 
 
 def page() -> str:
