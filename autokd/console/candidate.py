@@ -29,6 +29,8 @@ def print_rerun(rerun: Rerun) -> None:
     out.print(
         f"val accuracy {new:.4%}, {known}{verdict}; {format_seconds(result.seconds)}{together}"
     )
+    if result.candidate.student.precision == "int8" and new != old:
+        out.print("Which activations stay in float is decided anew; earlier versions rounded all.")
     if not rerun.same_teacher:
         out.print(
             "The teacher is not the one of the record: it was trained anew, or its file has changed."

@@ -14,6 +14,8 @@ def print_exported(exported: Exported, *, latest: bool) -> None:
     out, parity = console(), exported.parity
     out.print(f"{exported.source}{', of the latest search' if latest else ''}", markup=False)
     out.print(f"{exported.path}: {exported.precision}, {format_bytes(exported.size_bytes)}")
+    if exported.floats:
+        out.print(f"int8: all weights; {exported.floats} activations stay in float")
     out.print(f"input: {exported.input}", markup=False)
     recorded = "" if exported.recorded is None else f" (recorded {exported.recorded:.4%})"
     out.print(
@@ -31,3 +33,5 @@ def print_exported(exported: Exported, *, latest: bool) -> None:
     out.print(f"model card: {exported.card}")
     for problem in exported.problems:
         out.print(f"[red]Not ready to ship[/]: {escape(problem)}.")
+    if exported.advice:
+        out.print(f"{exported.advice}.", markup=False)

@@ -27,7 +27,8 @@ def model_card(
     sections = {
         f"# {stage.student.describe()}": [
             f"An image classifier of {len(data.class_names)} classes, distilled by autokd: {exported.source}.",
-            f"`{exported.path.name}`, {exported.precision}, {format_bytes(exported.size_bytes)}.",
+            f"`{exported.path.name}`, {exported.precision}, {format_bytes(exported.size_bytes)}."
+            f"{_in_float(exported)}",
         ],
         "## Use": [*_use(exported, data, recipe)],
         "## Training": [*_training(recorded, stage, data)],
@@ -45,6 +46,12 @@ def model_card(
         [f"**Not ready to ship: {'; '.join(exported.problems)}.**"] if exported.problems else []
     )
     return "\n\n".join([*warning, *parts]) + "\n"
+
+
+def _in_float(exported: Exported) -> str:
+    if exported.floats is None:
+        return ""
+    return f" Weights are int8; {exported.floats} activations stay in float, since rounding them changed answers to train images."
 
 
 def _use(exported: Exported, data: DataInfo, recipe: Recipe) -> Iterator[str]:

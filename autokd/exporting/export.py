@@ -22,8 +22,14 @@ from autokd.exporting.example import NAME as EXAMPLE
 from autokd.exporting.example import Example, try_example
 from autokd.exporting.formats import CPU, FORMATS, Leaving
 from autokd.exporting.parity import EXACT, ROUNDED, Parity, compare
+from autokd.runtime import METADATA_FLOATS, read_metadata
 
 CARD = "MODEL_CARD.md"
+INSTEAD = (
+    "the float file; fp16 (students.precision: fp16), half its size with the same answers; another family, since some round "
+    "better than others; or students.precision: [fp32, int8] in the search file, which measures int8 students and chooses "
+    "among them"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +45,9 @@ class Exported:
     runtime: str  # that ran it here
     parity: Parity
     recorded: float | None  # val accuracy of the trial; None: the export is of another precision
+    floats: (
+        str | None
+    )  # activations that an int8 file has in float: "12 of 143"; None: as asked for
     example: Example
     costs: Mapping[str, float]  # that follow from the shapes of the trained student
     overruns: tuple[str, ...]  # costs other than recorded, or above a limit of the search
@@ -52,6 +61,12 @@ class Exported:
     def problems(self) -> list[str]:
         """Why it is not ready to ship; one line each."""
         return [*self.parity.problems, *self.example.problems, *self.overruns]
+
+    @property
+    def advice(self) -> str | None:
+        """What to try where rounding to int8 costs too much."""
+        failed = self.precision == "int8" and not self.parity.holds
+        return f"What to try instead of this int8 file: {INSTEAD}" if failed else None
 
 
 def export_student(
@@ -116,6 +131,7 @@ def export_student(
         runtime=form.runtime,
         parity=parity,
         recorded=recorded.val_accuracy if precision == own else None,
+        floats=read_metadata(content).get(METADATA_FLOATS) if precision == "int8" else None,
         example=example,
         costs=counted.costs,
         overruns=counted.problems,

@@ -17,11 +17,11 @@ from autokd.runtime import (
     OnnxModel,
     Pt2Model,
     PteModel,
+    add_metadata,
     to_onnx,
     to_pt2,
     to_pte,
     with_half_weights,
-    with_metadata,
     with_normalisation,
 )
 from autokd.shipped import INT8, load_shipped, to_int8
@@ -114,7 +114,7 @@ def _write_onnx(student: Leaving) -> bytes:
         # pixels of the squares that the data were loaded at, from which its own size was made
         "loaded_size": str(student.data.info.image_size),
     }
-    return with_metadata(graph, facts)
+    return add_metadata(graph, facts)
 
 
 def _write_pt2(student: Leaving) -> bytes:

@@ -17,6 +17,7 @@ from autokd.errors import ExportError, one_line
 
 IMAGE, LOGITS = "image", "logits"
 PIXELS = "pixels"  # in place of IMAGE where the graph normalises
+METADATA_FLOATS = "float_activations"  # of an int8 graph: "12 of 143"
 MOST_IMAGES = 1 << 16  # the most images that a graph may be given at once
 
 
@@ -113,14 +114,20 @@ def with_half_weights(graph: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def with_metadata(graph: bytes, metadata: Mapping[str, str]) -> bytes:
-    """Text that travels in the file: ``session.get_modelmeta().custom_metadata_map``."""
+def add_metadata(graph: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Text that travels in the file, beside what is there: ``session.get_modelmeta().custom_metadata_map``."""
     import onnx
     from onnx import helper
 
     model = onnx.load_from_string(graph)
-    helper.set_model_props(model, dict(metadata))
+    helper.set_model_props(model, read_metadata(graph) | dict(metadata))
     return bytes(model.SerializeToString())
+
+
+def read_metadata(graph: bytes) -> dict[str, str]:
+    import onnx
+
+    return {entry.key: entry.value for entry in onnx.load_from_string(graph).metadata_props}
 
 
 def _lean(model: Any) -> bytes:

@@ -15,10 +15,11 @@ from autokd.errors import ExportError, one_line
 from autokd.runtime.graph import IMAGE
 
 
-def quantise(graph: bytes, images: Iterable[Tensor]) -> bytes:
+def quantise(graph: bytes, images: Iterable[Tensor], *, separate: bool = False) -> bytes:
     """Static quantisation (ONNX Runtime, QDQ): weights int8 per output channel, activations uint8, whose ranges are those
     that the calibration `images`, batches of float (N, C, H, W) as the graph takes them, have.
 
+    `separate` keeps operators such as ReLU that a range of int8 makes needless, so that any activation may be left in float.
     Dynamic quantisation would make convolutions 3 to 9 times slower than float.
     """
     from onnxruntime.quantization import (  # loads onnx and more: late
@@ -45,6 +46,7 @@ def quantise(graph: bytes, images: Iterable[Tensor]) -> bytes:
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.MinMax,
+                extra_options={"QDQKeepRemovableActivations": separate},
             )
         except Exception as error:
             raise ExportError(f"the graph can't be quantised: {one_line(error)}") from error
