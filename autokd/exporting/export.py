@@ -26,9 +26,9 @@ from autokd.runtime import METADATA_FLOATS, read_metadata
 
 CARD = "MODEL_CARD.md"
 INSTEAD = (
-    "the float file; fp16 (students.precision: fp16), half its size with the same answers; another family (resnet, "
-    "convnext and ghostnet round well, mobilenets badly); or students.precision: [fp32, int8] in the search file, which measures int8 students and chooses "
-    "among them"
+    "the float file; fp16 (students.precision: fp16), half its size with the same answers; another family (resnet, convnext "
+    "and ghostnet round well, mobilenets badly); or students.precision: [fp32, int8] in the search file, which measures "
+    "int8 students and chooses among them"
 )
 
 
