@@ -17,6 +17,7 @@ from autokd.errors import ConfigError
 
 _SHOWN = 5  # names in a message about a difference
 _LISTED = 50  # names in a list that is to be copied
+_MOST = 4000  # classes: their table of confusions takes 128 MB
 _CLEARER = 3  # times as many images right, before another order is named
 _DOUBT = 0.05  # chance that some order of so many classes fits answers that say nothing
 
@@ -102,6 +103,8 @@ def find_other_order(
     from scipy.special import rel_entr
 
     count = len(class_names)
+    if count > _MOST:
+        return None
     confusions = np.zeros((count, count))
     np.add.at(confusions, (labels, predicted), 1)
     stay = np.eye(count) / (count + 1)  # where nothing is gained, a class keeps its place

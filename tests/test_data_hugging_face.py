@@ -247,6 +247,22 @@ def test_an_image_that_is_none_is_named(tmp_path):
         stored(folder, tmp_path)
 
 
+def test_a_class_without_images_may_be_left_out_by_the_user(tmp_path):
+    kind = datasets.ClassLabel(names=["yak", *NAMES])
+    labels = [k + 1 for k in range(3) for _ in range(12)]
+    folder = write(tmp_path / "set", train=make(12, kind=kind, labels=labels))
+    with pytest.raises(
+        DataError,
+        match=r"set: class 'yak' has 0 images .* at least 3, or to be left out of a list data\.classes",
+    ):
+        read(folder, tmp_path)
+    data = read(folder, tmp_path, classes=NAMES)
+    assert data.info.class_names == NAMES
+    assert torch.equal(data.train.images.pixels[:, 0, 0, 0].long(), 50 * data.train.labels)
+    with pytest.raises(ConfigError, match="it lacks 'owl'"):
+        read(folder, tmp_path, classes=("cat", "dog"))
+
+
 def test_one_of_several_configurations_is_named_by_the_user(tmp_path):
     folder = tmp_path / "set"
     for name, count in (("small", 8), ("large", 12)):

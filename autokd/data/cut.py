@@ -176,9 +176,10 @@ def _check_classes(cut: Cut, train: Rows, missing: set[str]) -> None:
     smallest = int(sizes.argmin())
     if sizes[smallest] < needed:
         names = ", ".join(["train", *sorted(missing, reverse=True)])
+        absent = ", or to be left out of a list data.classes of all others"
         raise DataError(
             f"class '{cut.class_names[smallest]}' has {count_of(int(sizes[smallest]), 'image')} to make {names} of; "
-            f"it needs at least {needed}"
+            f"it needs at least {needed}{'' if smallest in cut.labels else absent}"
         )
 
 

@@ -174,12 +174,15 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
 
 
 def _with_classes(stored: StoredSet, classes: tuple[str, ...]) -> StoredSet:
-    """Classes in another order; or names for those that have none but numbers, from 0."""
+    """Classes in another order, and without those that have no image; or names for those that have only numbers, from 0."""
     names = stored.class_names
     numbered = stored.files is None and all(name.isdecimal() for name in names)
     if numbered and not set(names) & set(classes) and max(map(int, names)) < len(classes):
         return stored.renumbered(np.array([int(name) for name in names]), classes)
-    return stored.renumbered(places_in(names, classes, "data.classes"), classes)
+    counts = np.bincount(stored.labels[stored.labels != UNLABELLED], minlength=len(names))
+    kept = [name for name, n in zip(names, counts, strict=True) if n or name in classes]
+    place = dict(zip(kept, places_in(kept, classes, "data.classes"), strict=True))
+    return stored.renumbered(np.array([place.get(name, UNLABELLED) for name in names]), classes)
 
 
 def _lazy_images(
