@@ -24,8 +24,10 @@ _DOUBT = 0.05  # chance that some order of so many classes fits answers that say
 
 def places_in(names: Sequence[str], wanted: Sequence[str], key: str) -> NDArray[np.int64]:
     """The place in `wanted` of each of `names`. Raises ConfigError with the difference when they are not the same names."""
-    missing = [name for name in names if name not in wanted]
-    unknown = [name for name in wanted if name not in names]
+    number = {name: place for place, name in enumerate(wanted)}
+    known = {*names}
+    missing = [name for name in names if name not in number]
+    unknown = [name for name in wanted if name not in known]
     if missing or unknown:
         parts = [
             f"{said} {_some(those)}"
@@ -36,7 +38,6 @@ def places_in(names: Sequence[str], wanted: Sequence[str], key: str) -> NDArray[
             f"{key}: must name the data's {len(names)} classes, each once; {', and '.join(parts)}. "
             f"They are {_some(names)}"
         )
-    number = {name: place for place, name in enumerate(wanted)}
     return np.array([number[name] for name in names], dtype=np.int64)
 
 

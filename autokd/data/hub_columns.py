@@ -8,10 +8,7 @@ from typing import Any
 from autokd.config import DataConfig
 from autokd.errors import ConfigError, DataError, nearest_name
 
-_LABEL = (
-    "label",
-    "labels",
-)  # what a column of labels is called where there are several that could be
+_LABEL = ("label", "labels")  # decides where several columns could be meant
 _PLAIN = ("ClassLabel", "string", "large_string", "bool", "int", "uint", "float")
 
 Features = Mapping[str, Any]  # of `datasets`, by column

@@ -22,9 +22,8 @@ def number_labels(
     text without a character, and -1 beside 0 unless the user's `classes` have a class of that name.
     Raises DataError that begins with `where`.
     """
-    known = np.array(
-        [value is not None and value == value for value in values], dtype=bool
-    )  # NaN is not
+    # NaN alone is not equal to itself
+    known = np.array([value is not None and value == value for value in values], dtype=bool)
     given = _plain(np.array([v for v, there in zip(values, known, strict=True) if there]), where)
     distinct, places = np.unique(given, return_inverse=True)
     listed = distinct.tolist()
