@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autokd.config import SearchConfig
 from autokd.engine.deaths import MOST_DEATHS, OWN, Died, given_up
 from autokd.engine.executors import Executor, Work
+from autokd.engine.exhaustion import EXHAUSTED, TooMany, first_untried
 from autokd.engine.ledger import Entry, Ledger, Proposal
 from autokd.engine.progress import Progress, Running, find_front, has_stalled, search_hypervolume
 from autokd.engine.proposer import Proposer
@@ -120,7 +122,10 @@ class Driver:
             return control
         all_begun = self._enough() is not None
         chosen = self.strategy.next_to_advance(entries, busy, all_begun=all_begun)
-        return chosen or self._begin()
+        found = chosen or self._begin()
+        if found is None and not all_begun and self._enough():  # which has only now turned out
+            return self.strategy.next_to_advance(entries, busy, all_begun=True)
+        return found
 
     def _begin(self) -> Entry | None:
         """The controls, what earlier searches ended with, and then proposals until something fits the budget."""
@@ -137,6 +142,13 @@ class Driver:
             proposal, cost = self.proposer.propose(
                 self.ledger.entries, self._tried, seed=trial_seed(self.seed, number)
             )
+            if proposal.candidate.hash in self._tried:
+                with suppress(TooMany):
+                    untried = first_untried(self.proposer, self._tried)
+                    if untried is None:
+                        self.ledger.note("exhausted", EXHAUSTED)
+                        return None
+                    proposal, cost = untried
             entry = self._add(proposal)
             if isinstance(cost, Cost) and self.proposer.budget.admits(cost):
                 return entry
@@ -231,6 +243,8 @@ class Driver:
         wanted = self.limits.trials
         if self.ledger.begun >= wanted:
             return count_of(wanted, "trial")
+        if exhausted := self.ledger.notes.get("exhausted"):
+            return str(exhausted)
         if self.ledger.rejected > MOST_REJECTED * wanted:
             return "too few candidates fit the budget"
         return None
