@@ -37,5 +37,9 @@ def _statuses() -> list[tuple[str, dict[str, Any]]]:
     if not (Path.cwd() / CACHE / "ledger.db").is_file():
         return []
     from autokd.engine.database import ledger_url, read_statuses
+    from autokd.errors import StorageError
 
-    return read_statuses(ledger_url(None, Path.cwd() / CACHE))
+    try:
+        return read_statuses(ledger_url(None, Path.cwd() / CACHE))
+    except StorageError:  # a shell has no place for it
+        return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from autokd.errors import ConfigError, StorageError, first_line
+from autokd.locked import is_locked, locked_by
 from autokd.masking import without_secrets
 
 CONNECT_SECONDS = 10  # after which a database server is taken to be away
@@ -85,7 +87,8 @@ def begun_studies(url: str, name: str) -> list[BegunStudy]:
                     notes.setdefault(study, {})[known["name"]] = known["value"]
             done = select(EVENTS.c.study).where(own & (EVENTS.c.kind == "result"))
             started = set(connection.execute(done.distinct()).scalars())
-    except SQLAlchemyError:  # a ledger that can't be read is refused where it is opened
+    except SQLAlchemyError as error:
+        _refuse_unreadable(url, error)
         return []
     finally:
         engine.dispose()
@@ -135,7 +138,8 @@ def _statuses(url: str) -> Sequence[Any]:
     try:
         with engine.connect() as connection:
             return connection.execute(select(STATUS).order_by(STATUS.c.at.desc())).all()
-    except SQLAlchemyError:
+    except SQLAlchemyError as error:
+        _refuse_unreadable(url, error)
         return []
     finally:
         engine.dispose()
@@ -168,7 +172,19 @@ def needs_driver(shown: str, error: ImportError) -> StorageError:
     return StorageError(f"{shown}: the ledger needs {error.name}; pip install 'autokd[postgres]'")
 
 
+def _refuse_unreadable(url: str, error: Exception) -> None:
+    """Unless all that is the matter is that there is no ledger yet."""
+    made = make_url(url)
+    missing = made.get_backend_name() == "sqlite" and not Path(made.database or "").exists()
+    if not missing and not re.search(r"no such table|relation .* does not exist", str(error)):
+        raise cannot_open(shown_url(url), error) from None
+
+
 def cannot_open(shown: str, error: Exception) -> StorageError:
+    if is_locked(error):
+        return StorageError(
+            f"{shown}: the ledger {locked_by(Path(make_url(shown).database or ''))}"
+        )
     return StorageError(f"{shown}: the ledger can't be opened: {first_line(error)}")
 
 

@@ -23,10 +23,12 @@ from autokd.engine.deaths import UNKNOWN
 from autokd.engine.place import brought_here
 from autokd.engine.seal import MISREAD, seal, unseal
 from autokd.errors import StorageError, first_line, one_line
+from autokd.locked import is_locked
 from autokd.records import Candidate, Cost, TrialResult, content_hash
 
 log = logging.getLogger(__name__)
 
+BUSY_SECONDS = 20.0  # that somebody else's lock of a file is waited for
 PATIENCE = 120.0  # seconds that a database server may be away
 RESULTS = ("result", "repeat")  # kinds of event; those that follow in a trial build on them
 LOSABLE = (*RESULTS, "cost", "death", "begin", "leave", "note")  # a search can go on without
@@ -109,7 +111,8 @@ class Ledger:
         self.clock, self.epochs, self.rejected, self.ended = 0.0, 0, 0, []
         self._notes: dict[str, Any] = {}
         try:
-            self._engine = create_engine(url, pool_pre_ping=True)
+            waits = {"timeout": BUSY_SECONDS} if url.startswith("sqlite") else {}
+            self._engine = create_engine(url, pool_pre_ping=True, connect_args=waits)
             EVENTS.metadata.create_all(self._engine)
             events = self._read()
         except ImportError as error:
@@ -267,8 +270,11 @@ class Ledger:
                 f"{self._shown}: another driver writes search {self._study}; this one stops, nothing is lost"
             ) from None
         except SQLAlchemyError as error:
+            if is_locked(error):
+                raise cannot_open(self._shown, error) from None
             raise StorageError(
-                f"{self._shown}: the ledger can't be written: {first_line(error)}"
+                f"{self._shown}: the ledger can't be written: {first_line(error)}; "
+                "nothing recorded is lost, and the same command goes on when that is mended"
             ) from None
         self._place += 1
         self._apply(kind, trial, json.loads(text), clock=self.clock)

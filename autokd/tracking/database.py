@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autokd.errors import TrackingError, first_line
+from autokd.locked import is_locked, locked_by
 from autokd.tracking.environment import mlflow_failures, prepare_environment
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 ALLOWED = "give sqlite:////absolute/path/mlflow.db or the http(s):// address of an MLflow server"
 LOCK_SECONDS = 120.0
+BUSY_SECONDS = 5.0  # that a lock of somebody else's is waited for
 MADE_WITH_ROWS = {"alembic_version", "workspaces"}  # by the migrations of a store that is new
 
 
@@ -58,6 +60,8 @@ def open_database(uri: str, path: Path) -> MlflowClient:
         ) from None
     except mlflow_failures() as error:
         _refuse_other_version(uri, path)
+        if is_locked(error):
+            raise TrackingError(f"{path}: the MLflow store {locked_by(path)}") from error
         raise TrackingError(f"{path}: MLflow can't open it: {first_line(error)}") from error
     return client
 
@@ -141,9 +145,17 @@ def read_schema(path: Path) -> tuple[set[str], str | None]:
 
 @contextlib.contextmanager
 def connect(path: Path) -> Iterator[sqlite3.Connection]:
-    """To read a file that is there. May write: of a process that was killed there may be something to roll back."""
-    with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as database:
-        yield database
+    """A file that is there. Not to read alone: of a process that was killed there may be something to roll back."""
+    uri = f"{path.as_uri()}?mode=rw"
+    if not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists():
+        uri += "&immutable=1"  # such as on a disk that is mounted to be read: SQLite could not make its log
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as database:
+            yield database
+    except sqlite3.OperationalError as error:
+        if is_locked(error):
+            raise TrackingError(f"{path}: the MLflow store {locked_by(path)}") from None
+        raise
 
 
 def _newest_schema() -> str | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import urllib.request
 from pathlib import Path
 
 from autokd.errors import TrackingError
-from autokd.tracking.database import check_writable, holds_nothing
+from autokd.tracking.database import check_writable, connect, holds_nothing
 from autokd.tracking.read import count_studies
 from autokd.tracking.store import PING_SECONDS, database_path, open_store, resolve_uri
 
@@ -32,7 +31,8 @@ def store_health(uri: str | None, directory: Path) -> str:
 def _take_the_lock(path: Path) -> None:
     """As a writer does, and writes nothing."""
     try:
-        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        with connect(path) as database:
+            database.isolation_level = None
             database.execute("begin immediate")
             database.execute("rollback")
     except sqlite3.OperationalError as error:

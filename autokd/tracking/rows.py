@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from autokd.errors import TrackingError
-from autokd.tracking.database import read_schema
+from autokd.tracking.database import connect, read_schema
 
 # Of MLflow 3.11 and 3.17: what is read has not changed between them.
 SCHEMAS = ("c3d6457b6d8a", "dc11669786a5")
@@ -106,8 +106,7 @@ class Rows:
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
-            uri = f"{self.path.as_uri()}?mode=ro"
-            with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+            with connect(self.path) as database:
                 database.execute("BEGIN")  # all that follows is of one moment
                 yield database
         except sqlite3.Error as error:
