@@ -208,6 +208,14 @@ def test_cells_that_are_no_single_value_are_refused_in_one_line(tmp_path, column
         read_predictions(path, groups=["site"])
 
 
+@pytest.mark.parametrize("drop", [True, False])
+def test_a_key_that_is_the_index_too_is_one_column(tmp_path, drop):
+    path = tmp_path / "student.parquet"
+    table = pd.DataFrame({"id": ["x", "y"], "label": ["a", "b"], "prediction": ["a", "b"]})
+    table.set_index("id", drop=drop).to_parquet(path)
+    assert read_predictions(path).ids == ("x", "y")
+
+
 def test_the_row_numbers_that_pandas_writes_are_left_out(tmp_path, student):
     path = tmp_path / "numbered.csv"
     pd.read_csv(student).to_csv(path)
@@ -307,6 +315,8 @@ def test_the_reference_data_read_as_they_are(tmp_path):
     [
         ("", r"student\.csv: is empty"),
         ("id,label,prediction\n", r"student\.csv: has no rows"),
+        ("id;label;prediction\n1;a;a\n", "has its columns separated by ';'; save it with commas"),
+        ("id\tlabel\tprediction\n1\ta\ta\n", r"columns separated by '\\t'; save it with commas"),
         (
             "id,label,p_a,p_b\nx,a,.5,.7\n",
             r"student\.csv: the probabilities of 'x' sum to 1\.2, not",

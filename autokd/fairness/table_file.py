@@ -162,6 +162,8 @@ def _read_csv(path: Path, content: bytes) -> pd.DataFrame:
     if pd.isna(table.iloc[0, 0]) and table.shape[1] > 1:
         table = table.iloc[:, 1:]  # row numbers, as pandas writes them
     names = table.iloc[0]
+    if len(names) == 1 and (sign := next((s for s in ";\t|" if s in str(names[0])), None)):
+        raise DataError(f"{path}: has its columns separated by {sign!r}; save it with commas")
     if names.isna().any():
         raise DataError(f"{path}: a column has no name; it has {', '.join(names.dropna())}")
     rows: pd.DataFrame = table.iloc[1:].reset_index(drop=True)
@@ -176,8 +178,8 @@ def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{path}: is not a Parquet table: {reason}") from None
     # a frame that was saved with its key as index has it as a column again
-    named = [name for name in frame.index.names if name is not None]
-    return frame.reset_index(level=named) if named else frame.reset_index(drop=True)
+    named = [name for name in frame.index.names if name is not None and name not in frame]
+    return (frame.reset_index(level=named) if named else frame).reset_index(drop=True)
 
 
 def _shown(value: object) -> str:
