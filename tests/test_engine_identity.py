@@ -135,7 +135,7 @@ def test_an_edited_search_file_is_refused_until_it_is_to_be_a_new_search(
         search(store_directory, edited)
     second = search(store_directory, edited, new=True)
     assert second.study != first.study
-    assert second.stopped_because == "1 trials"
+    assert second.stopped_because == "1 trial"
     assert search(store_directory, edited).study == second.study, "known now: no need to say new"
     on = search(store_directory, override_config(TINY, {"search": {"trials": 2}}))
     assert on.study == first.study
