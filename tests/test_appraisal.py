@@ -70,7 +70,7 @@ def test_a_teacher_that_knows_nothing_is_doubted(good):
     blind.get_classifier().weight.zero_()
     blind.get_classifier().bias.copy_(torch.tensor([5.0, 4.0, 3.0, 2.0]))
     (doubt,) = appraised(Teacher(blind, good.inputs, "a", CPU)).doubts
-    assert doubt.startswith("hardly better than the answer 'a' to every image (25.0%)")
+    assert doubt.startswith("hardly better than one answer to every image (25.0%)")
     assert doubt.endswith("look at its weights, image_size, mean, std and classes")
 
 

@@ -93,7 +93,7 @@ def test_a_module_takes_weights_from_a_file_or_is_trained(module, tmp_path):
     [
         ("build", {"wrong": 1}, r"logits of shape \(2, 4\), got \(2, 5\)"),
         ("text", {}, "returned a str, not an nn.Module"),
-        ("nothing", {}, "has no 'nothing'"),
+        ("nothing", {}, "has no function 'nothing'"),
     ],
 )
 def test_what_is_no_classifier_of_the_data_is_refused(

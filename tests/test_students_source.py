@@ -27,7 +27,10 @@ def build(num_classes, in_chans, **ways):
 """
 LAYERS = """
 import json
+import torch
 from torch import nn
+
+SAME = {}
 
 class Answer(nn.Module):
     def __init__(self, net, how):
@@ -41,6 +44,10 @@ def make(num_classes, in_chans, how=None):
     net = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
                         nn.Linear(4, num_classes))
     ways = {"tuple": lambda z: (z, z), "dict": lambda z: {"logits": z}, "one": lambda z: z[:1]}
+    if how == "script":
+        return torch.jit.script(net)
+    if how == "same":
+        return SAME.setdefault("net", net)
     return Answer(net, ways.get(how, lambda z: z)).train()
 """
 
@@ -138,13 +145,16 @@ def test_a_checkpoint_under_edited_code_is_another_teacher(package):
     [
         (
             "rgb",
-            r"fails on images of 1 x 8 x 8: RuntimeError: .*build it for in_chans, or set data.ch",
+            r"fails on float32 images of 1 x 8 x 8: Runtime.*build it for in_chans, or set data.ch",
         ),
         ("tuple", r"logits of shape \(2, 4\), got a tuple; return its logits alone"),
         ("dict", r"logits of shape \(2, 4\), got a dict; return its logits alone"),
+        ("script", r"returned a TorchScript model, .*return the nn\.Module that it was made from"),
+        ("same", r"returned the same nn\.Module again; make a new one at each call"),
         ("one", r"logits of shape \(2, 4\), got \(1, 4\)$"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 def test_a_function_whose_model_does_not_answer_with_logits_is_refused(package, how, message):
     with pytest.raises(ConfigError, match=message):
         load(package, how, pretrained=True)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import nn
 
 from autokd.errors import ConfigError, one_line
 from autokd.students.source import hash_code, import_fresh
+
+_made: WeakSet[nn.Module] = WeakSet()  # each is changed by what it was made for
 
 
 def is_own(model: str) -> bool:
@@ -36,18 +39,16 @@ def make_own(
     """
     function = _find(model)
     with torch.device("cpu"):  # it may load weights, which the meta device would warn of
-        made = function(num_classes=num_classes, in_chans=in_chans, **arguments)
-        if not isinstance(made, nn.Module):
-            raise ConfigError(f"model '{model}' returned a {type(made).__name__}, not an nn.Module")
-        made = made.cpu().eval()
+        returned = function(num_classes=num_classes, in_chans=in_chans, **arguments)
+        made = _new_module(returned, model).cpu().eval()
         images = f"{in_chans} x {image_size} x {image_size}"
         try:
             with torch.no_grad():
                 answer = made(torch.zeros(2, in_chans, image_size, image_size))
         except (RuntimeError, ValueError, AssertionError) as error:
             raise ConfigError(
-                f"model '{model}' fails on images of {images}: {one_line(error)}; build it for in_chans, or set "
-                "data.channels and image_size to what it takes"
+                f"model '{model}' fails on float32 images of {images}: {one_line(error)}; build it for in_chans, or "
+                "set data.channels and image_size to what it takes"
             ) from error
     _refuse_answer(answer, classes=num_classes, model=model, images=images)
     if getattr(made, "num_classes", None) != num_classes:
@@ -62,10 +63,29 @@ def _find(model: str) -> Callable[..., Any]:
         module = import_fresh(module_name)
     except (ImportError, ValueError) as error:
         raise ConfigError(f"model '{model}': {error}; {advice}") from None
-    if not hasattr(module, function_name):
-        raise ConfigError(f"model '{model}': {module_name} has no '{function_name}'; {advice}")
-    function: Callable[..., Any] = getattr(module, function_name)
+    function: Callable[..., Any] | None = getattr(module, function_name, None)
+    if not callable(function):
+        raise ConfigError(
+            f"model '{model}': {module_name} has no function '{function_name}'; {advice}"
+        )
     return function
+
+
+def _new_module(made: object, model: str) -> nn.Module:
+    """What a function returned. Raises ConfigError unless it is an nn.Module that nobody else has."""
+    if not isinstance(made, nn.Module):
+        raise ConfigError(f"model '{model}' returned a {type(made).__name__}, not an nn.Module")
+    if type(made).__name__ == "RecursiveScriptModule":
+        raise ConfigError(
+            f"model '{model}' returned a TorchScript model, which can't be counted or frozen; return the "
+            "nn.Module that it was made from"
+        )
+    if made in _made:
+        raise ConfigError(
+            f"model '{model}' returned the same nn.Module again; make a new one at each call"
+        )
+    _made.add(made)
+    return made
 
 
 def _refuse_answer(answer: object, *, classes: int, model: str, images: str) -> None:
