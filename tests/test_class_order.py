@@ -100,7 +100,7 @@ def test_classes_that_differ_in_case_alone_have_one_order_in_every_process(tmp_p
             text=True,
             check=True,
         ).stdout.split(maxsplit=1)[1]
-        for seed in "012"
+        for seed in "01"
     }
     assert said == {" ".join(sorted(names)) + "\n"}
 
