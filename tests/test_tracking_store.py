@@ -159,19 +159,26 @@ def test_reading_a_store_that_does_not_exist_makes_none(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_database_of_another_mlflow_is_not_migrated_unasked(store_directory):
+def test_a_database_of_an_older_mlflow_is_not_migrated_unasked(store_directory):
     path = store_directory / "mlflow.db"
     with closing(sqlite3.connect(path)) as database:
-        database.execute("update alembic_version set version_num = '0123456789ab'")
+        database.execute("update alembic_version set version_num = '451aebb31d03'")
         database.commit()
     with pytest.raises(TrackingError, match=r"copy the file, then run `mlflow db upgrade sqlite:"):
+        open_store(None, store_directory)
+
+
+def test_a_database_of_a_newer_mlflow_is_not_told_to_be_upgraded(store_directory):
+    with closing(sqlite3.connect(store_directory / "mlflow.db")) as database, database:
+        database.execute("update alembic_version set version_num = '0123456789ab'")
+    with pytest.raises(TrackingError, match=r"made by a newer MLflow .*pip install --upgrade mlfl"):
         open_store(None, store_directory)
 
 
 def test_an_older_database_that_lacks_a_table_is_not_migrated_unasked(store_directory):
     path = store_directory / "mlflow.db"
     with closing(sqlite3.connect(path)) as database:
-        database.execute("update alembic_version set version_num = '0123456789ab'")
+        database.execute("update alembic_version set version_num = '451aebb31d03'")
         database.execute("drop table webhooks")
         database.commit()
     with pytest.raises(TrackingError, match=r"copy the file, then run `mlflow db upgrade sqlite:"):

@@ -118,8 +118,13 @@ def _refuse_other_version(uri: str, path: Path) -> None:
         )
     expected = _newest_schema()  # takes a quarter of a second: asked for when there is a doubt
     if found and expected and found != expected:
+        if not _knows_schema(found):
+            raise TrackingError(
+                f"{path}: was made by a newer MLflow than this one (schema {found}, this one has {expected}); "
+                "`pip install --upgrade mlflow`, or use another folder"
+            )
         raise TrackingError(
-            f"{path}: was made by another version of MLflow (schema {found}, this one has {expected}); "
+            f"{path}: was made by an older version of MLflow (schema {found}, this one has {expected}); "
             f"copy the file, then run `mlflow db upgrade {uri}`"
         )
 
@@ -164,6 +169,14 @@ def _newest_schema() -> str | None:
     except ImportError:  # mlflow's own check is left, which misses databases that lack tables
         return None
     return str(_get_latest_schema_revision())  # type: ignore[no-untyped-call]
+
+
+def _knows_schema(version: str) -> bool:
+    """Whether it is one of the installed MLflow's migrations, each of which is a file."""
+    import mlflow.store
+
+    migrations = Path(mlflow.store.__path__[0], "db_migrations", "versions")
+    return any(migrations.glob(f"{version}_*.py"))
 
 
 def _use_write_ahead_log(path: Path) -> None:
