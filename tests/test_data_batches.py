@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import shutil
+import signal
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,8 +16,8 @@ from PIL import Image
 
 from autokd.config import DataConfig
 from autokd.data import eval_batches, load, load_data, train_batches, view_batches
-from autokd.data.batches import epoch_order
-from autokd.errors import ConfigError, DataError
+from autokd.data.batches import _from_files, epoch_order, refuse_little_shared_memory
+from autokd.errors import ConfigError, DataError, StorageError
 
 torch.set_num_threads(1)
 
@@ -118,3 +124,46 @@ def test_a_training_batch_of_one_image_is_refused(digits, tmp_path, size, messag
 def test_an_evaluation_batch_of_no_image_is_refused(digits):
     with pytest.raises(ConfigError, match="batch_size must be at least 1, got 0"):
         eval_batches(digits.val, batch_size=0, device="cpu")
+
+
+class NoRoom:
+    """Images of a process that may make no file, in shared memory neither."""
+
+    def __call__(self, index: int) -> torch.Tensor:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        return torch.zeros(1, 9, 9, dtype=torch.uint8)
+
+
+@pytest.mark.slow
+def test_a_batch_that_can_not_be_sent_is_an_error_and_nobody_waits_for_it(lazy):
+    batches = _from_files(NoRoom(), lazy.train, [torch.arange(4)], torch.device("cpu"), 1)
+    with pytest.raises(StorageError, match=r"/dev/shm is full: .*docker run --shm-size=2g"):
+        next(batches)
+
+
+class Dies:
+    """Images of a process that is killed."""
+
+    def __call__(self, index: int) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+@pytest.mark.slow
+def test_a_loading_process_that_dies_is_an_error_and_nobody_waits_for_it(lazy):
+    batches = _from_files(Dies(), lazy.train, [torch.arange(4)], torch.device("cpu"), 1)
+    with pytest.raises(StorageError, match="a process that loads images died: DataLoader worker"):
+        next(batches)
+
+
+def test_too_little_shared_memory_is_found_before_anything_is_loaded(lazy, monkeypatch):
+    many = replace(lazy.train, images=replace(lazy.train.images, processes=4))
+    refuse_little_shared_memory(many, 64)
+    usage = shutil.disk_usage("/")._replace(free=1000)
+    monkeypatch.setattr("autokd.data.batches.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(
+        StorageError, match=r"/dev/shm: .* are free, and 4 processes that load batches of 64 images"
+    ):
+        refuse_little_shared_memory(many, 64)
+    refuse_little_shared_memory(lazy.train, 64)  # nobody sends anything

@@ -196,3 +196,31 @@ def test_starting_a_worker_leaves_the_callers_main_module_as_it_was(monkeypatch)
     with undisturbed_start():
         assert main.__file__ is None
     assert main.__file__ == "script.py"
+
+
+KILLED_EARLY = """
+from multiprocessing import forkserver
+from autokd.engine.processes import import_ahead
+
+import_ahead()
+print(forkserver._forkserver._forkserver_pid, flush=True)
+input()  # it imports by now, which takes seconds
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such server")
+def test_a_server_whose_driver_is_killed_while_it_imports_is_gone_within_five_seconds():
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED_EARLY],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as driver:
+        server = int(driver.stdout.readline())
+        time.sleep(0.5)
+        assert is_alive(server)
+        driver.kill()
+    deadline = time.monotonic() + 5
+    while is_alive(server):
+        assert time.monotonic() < deadline, "it outlives its driver"
+        time.sleep(0.1)

@@ -15,7 +15,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A module (or a folder, whose own files may know each other) imports from the rows above its own alone.
 LAYERS = (
-    {"masking", "locked"},
+    {"masking", "locked", "orphan"},
+    {"fork_server"},
     {"records", "errors", "targets", "quantities", "stopwatch", "insight"},
     {"parameters", "yaml_file", "class_order", "fairness", "peers", "runtime", "variation"},
     {"sections"},

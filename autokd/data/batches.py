@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from autokd.data.images import LazyImages, MemoryImages
 from autokd.data.split import Split
 from autokd.data.unlabelled import JoinedImages
 from autokd.data.views import Views
-from autokd.errors import ConfigError, DataError
+from autokd.errors import AutoKDError, ConfigError, DataError, StorageError, first_line
+from autokd.orphan import end_with_parent
 from autokd.peers import ALONE, Peers
+from autokd.quantities import format_bytes
+
+SHARED_MEMORY = Path("/dev/shm")  # where there is one, processes hand batches over in it
+AHEAD = 2  # batches that each loading process holds ready: DataLoader's default
+MORE = "give a container more (docker run --shm-size=2g), or set data.loader_processes to 0"
 
 
 class Batch(NamedTuple):
@@ -152,19 +160,46 @@ def _from_files(
         )
         context = multiprocessing.get_context(method)
         if method == "forkserver":
-            context.set_forkserver_preload([__name__])
-    loader: DataLoader[Batch | DataError] = DataLoader(
+            context.set_forkserver_preload(["autokd.fork_server", __name__])
+    loader: DataLoader[Batch | AutoKDError] = DataLoader(
         _Batches(samples, split.labels, [part.tolist() for part in parts]),
         batch_size=None,
         num_workers=processes,
         multiprocessing_context=context,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # else the loader draws from the global one
+        worker_init_fn=_end_with_parent if processes else None,
     )
-    for batch in loader:
-        if isinstance(batch, DataError):
-            raise batch
-        yield _move(Batch(*batch), device)
+    try:
+        for batch in loader:
+            if isinstance(batch, AutoKDError):
+                raise batch
+            yield _move(Batch(*batch), device)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise StorageError(
+            f"a process that loads images died: {first_line(error)}; {MORE}"
+        ) from None
+
+
+def _end_with_parent(_number: int) -> None:
+    end_with_parent()
+
+
+def refuse_little_shared_memory(split: Split, batch_size: int) -> None:
+    """Raises StorageError where what loading processes send does not fit into the memory that they share."""
+    images = split.images
+    if not isinstance(images, LazyImages) or not images.processes or not SHARED_MEMORY.is_dir():
+        return
+    batch = batch_size * images.channels * images.image_size**2
+    needed = images.processes * (AHEAD + 1) * batch
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if free < needed:
+        raise StorageError(
+            f"{SHARED_MEMORY}: {format_bytes(free)} are free, and {images.processes} processes that load batches of "
+            f"{batch_size} images need {format_bytes(needed)}; {MORE}"
+        )
 
 
 def _move(batch: Batch, device: torch.device) -> Batch:
@@ -192,8 +227,12 @@ class _SplitSamples:
 
 
 @dataclass(frozen=True)
-class _Batches(Dataset["Batch | DataError"]):
-    """A whole batch an item. An error is handed over as a value: raised, it would lose its one line."""
+class _Batches(Dataset["Batch | AutoKDError"]):
+    """A whole batch an item. An error is handed over as a value: raised, it would lose its one line.
+
+    A batch is put into shared memory here. Left to the queue, a failure would be its thread's, and its reader would wait
+    for ever.
+    """
 
     samples: Callable[[int], Tensor]
     labels: Tensor
@@ -202,11 +241,17 @@ class _Batches(Dataset["Batch | DataError"]):
     def __len__(self) -> int:
         return len(self.parts)
 
-    def __getitem__(self, number: int) -> Batch | DataError:
+    def __getitem__(self, number: int) -> Batch | AutoKDError:
         part = self.parts[number]
         try:
             pixels = torch.stack([self.samples(index) for index in part])
         except DataError as error:
             return error
         index = torch.tensor(part)
-        return Batch(pixels, self.labels[index], index)
+        batch = Batch(pixels, self.labels[index], index)
+        if get_worker_info() is None:
+            return batch
+        try:
+            return Batch(*(each.share_memory_() for each in batch))  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            return StorageError(f"{SHARED_MEMORY} is full: {first_line(error)}; {MORE}")

@@ -10,12 +10,15 @@ from autokd.auditing import check_audit
 from autokd.config import Config
 from autokd.cost import with_threads
 from autokd.data import load_data
+from autokd.data.batches import refuse_little_shared_memory
 from autokd.engine.executors import share_threads
 from autokd.engine.pace import seconds_per_image
 from autokd.engine.place import CACHE, TEACHER_AUDIT, make_writable
 from autokd.engine.strategies import least_share
 from autokd.engine.survey import Sampled, Survey, survey_file, try_pretrained
 from autokd.engine.teacher import check_teacher
+from autokd.evaluation import EVAL_BATCH
+from autokd.parameters import values_of
 from autokd.records import DataInfo, Stage
 from autokd.space import centre
 from autokd.task import choose_device
@@ -49,6 +52,8 @@ def check_search(config: Config, *, directory: Path, device: str | None = None) 
     data = load_data(config.data, seed=config.seed, cache=cache)
     data.say()
     check_audit(config.audit.to_policy(seed=config.seed), data)
+    largest = max(EVAL_BATCH, *values_of(config.train.batch_size))
+    refuse_little_shared_memory(data.train, largest)
     space, costs, found = survey_file(config, data)
     try_pretrained(found, data)
     typical = found.feasible[len(found.feasible) // 2]

@@ -13,14 +13,17 @@ import yaml
 from autokd.auditing import check_audit
 from autokd.config import Config
 from autokd.data import load_data
+from autokd.data.batches import refuse_little_shared_memory
 from autokd.engine.database import STUDY_DIGITS, begun_studies, ledger_url
 from autokd.engine.identity import identify, refuse_changed
 from autokd.engine.place import CACHE, TEACHER_AUDIT
 from autokd.engine.portfolio import earlier_fronts
 from autokd.engine.survey import Survey, survey_file, try_pretrained
 from autokd.engine.teacher import audit_or_refuse, meet_teacher
+from autokd.evaluation import EVAL_BATCH
 from autokd.fairness.audit import Audit
 from autokd.kept import evict
+from autokd.parameters import values_of
 from autokd.records import SearchInfo, content_hash
 from autokd.shared import Shared
 from autokd.space import Space
@@ -73,6 +76,8 @@ def prepare(
     identity = identify(config, data)
     others = [] if new else begun_studies(url, config.name)
     refuse_changed(identity, others)
+    largest = max(EVAL_BATCH, *values_of(config.train.batch_size))
+    refuse_little_shared_memory(data.train, largest)
     space, costs, sample = survey_file(config, data)
     try_pretrained(sample, data)
     fronts = earlier_fronts(url, config.search.warm_start)

@@ -17,8 +17,11 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 
+from autokd.orphan import end_with_parent
+
 # A trial and its report. What a latency needs takes seconds more, and most searches measure none while they train.
 NEEDED = ("autokd.engine.executors", "autokd.fairness.page", "matplotlib.backends.backend_svg")
+SERVER = "autokd.fork_server"  # before them: imports take seconds, in which a driver may be killed
 
 
 def import_ahead() -> None:
@@ -26,7 +29,7 @@ def import_ahead() -> None:
     if sys.platform == "linux":
         from multiprocessing import forkserver  # which not every system has
 
-        multiprocessing.get_context("forkserver").set_forkserver_preload([*NEEDED])
+        multiprocessing.get_context("forkserver").set_forkserver_preload([SERVER, *NEEDED])
         with undisturbed_start():
             forkserver.ensure_running()
 
@@ -81,13 +84,5 @@ def _start(
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a server that the caller had already
     os.environ.update(environment)  # as it is now, not as it was when the server began
-    threading.Thread(target=_end_with_driver, daemon=True).start()
+    end_with_parent()  # a killed driver leaves nobody who trains on in the folders that the next one uses
     start(*arguments)
-
-
-def _end_with_driver() -> None:
-    """A killed driver leaves nobody who trains on in the folders that the next one uses."""
-    driver = multiprocessing.parent_process()
-    assert driver is not None
-    driver.join()
-    os._exit(1)
