@@ -15,7 +15,7 @@ from autokd.cost import exact_cost
 from autokd.engine.ledger import Ledger, Proposal
 from autokd.engine.recount import recount_students
 from autokd.engine.survey import survey
-from autokd.exporting.costs import count_again
+from autokd.exporting.costs import Counted, count_again, describe_file
 from autokd.exporting.formats import Leaving
 from autokd.records import Budget
 from autokd.shipped import COUNTED
@@ -141,3 +141,14 @@ def test_an_export_says_where_the_record_is_not_what_the_weights_are(tmp_path):
     )
     assert over.startswith("costs: over budget: macs ")
     assert count_again(leaving, right, Budget()).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"), [(None, False), (99, False), (100, True), (119, True), (120, False)]
+)
+def test_a_file_above_a_limit_that_its_weights_keep_is_said(limit, said):
+    counted = Counted(costs={"size_bytes": 100.0}, problems=())
+    note = describe_file(120, counted, Budget(size_bytes=limit))
+    assert bool(note) is said
+    if note:
+        assert note.startswith("The file's 120 B are above the limit of ")

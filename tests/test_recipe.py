@@ -116,4 +116,7 @@ def test_a_script_with_other_answers_than_autokd_does_not_hold():
     wrong = Example(images=50, accuracy=0.26, expected=0.32, agreement=0.8)
     (problem,) = wrong.problems
     assert "is right for 26.0% of 50 val images where autokd is for 32.0%" in problem
-    assert Example(images=50, accuracy=0.3, expected=0.32, agreement=0.98).problems == []
+    for images, agreement in ((50, 0.96), (4, 0.75)):
+        near = Example(images=images, accuracy=0.3, expected=0.32, agreement=agreement)
+        assert near.problems == []
+    assert not Example(images=4, accuracy=0.3, expected=0.32, agreement=0.5).holds

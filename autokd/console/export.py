@@ -30,6 +30,8 @@ def print_exported(exported: Exported, *, latest: bool) -> None:
     out.print(
         f"example.py on {example.images} images of val: accuracy {example.accuracy:.1%}, autokd's {example.expected:.1%}"
     )
+    if exported.note:
+        out.print(f"{exported.note}.")
     out.print(f"model card: {exported.card}")
     for problem in exported.problems:
         out.print(f"[red]Not ready to ship[/]: {escape(problem)}.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from autokd.exporting.formats import Leaving
+from autokd.quantities import format_bytes
 from autokd.records import Budget
 from autokd.shipped import COUNTED, count_trained, describe_counts
 from autokd.trial import describe_excess
@@ -38,4 +39,15 @@ def count_again(student: Leaving, facts: Facts, budget: Budget) -> Counted:
         problems.append(f"costs: {describe_excess(counted, budget)}")
     return Counted(
         costs={name: float(getattr(counted, name)) for name in COUNTED}, problems=tuple(problems)
+    )
+
+
+def describe_file(size_bytes: int, counted: Counted, budget: Budget) -> str | None:
+    """Where a file is above a limit that its weights keep."""
+    limit, weights = budget.size_bytes, counted.costs["size_bytes"]
+    if limit is None or not weights <= limit < size_bytes:
+        return None
+    return (
+        f"The file's {format_bytes(size_bytes)} are above the limit of {format_bytes(limit)}, which is on weights "
+        f"({format_bytes(weights)}): the rest is the graph"
     )

@@ -17,7 +17,7 @@ from autokd.engine.place import refuse_output
 from autokd.errors import ConfigError, nearest_name, storage_errors
 from autokd.evaluation import predict
 from autokd.exporting.card import model_card
-from autokd.exporting.costs import count_again
+from autokd.exporting.costs import count_again, describe_file
 from autokd.exporting.example import NAME as EXAMPLE
 from autokd.exporting.example import Example, try_example
 from autokd.exporting.formats import CPU, FORMATS, Leaving
@@ -51,6 +51,7 @@ class Exported:
     example: Example
     costs: Mapping[str, float]  # that follow from the shapes of the trained student
     overruns: tuple[str, ...]  # costs other than recorded, or above a limit of the search
+    note: str | None  # on the size of the file, which is more than its weights
 
     @property
     def faithful(self) -> bool:
@@ -114,7 +115,8 @@ def export_student(
         normalise=normalise,
         source=source,
     )
-    counted = count_again(student, facts or {}, recorded.config.budget.to_budget())
+    budget = recorded.config.budget.to_budget()
+    counted = count_again(student, facts or {}, budget)
     facts = counted.correct(facts or {})
     content = form.write(student)
     logits = predict(form.load(content), data.val, inputs=student.taken, device=CPU)
@@ -135,6 +137,7 @@ def export_student(
         example=example,
         costs=counted.costs,
         overruns=counted.problems,
+        note=describe_file(len(content), counted, budget),
     )
     card = model_card(exported, recorded, data.info, recipe=student.recipe, facts=facts)
     reference = make_reference(
