@@ -149,6 +149,11 @@ def test_every_pair_of_attributes_is_crossed_and_empty_cells_are_left_out():
     assert list(read_attributes(frame, 3, intersections=1)[0].codes) == [0, 0, 1]
 
 
+def test_a_data_frame_is_as_good_as_a_mapping_however_many_rows_it_has():
+    attributes = read_attributes(pd.DataFrame({"site": SITE, "sex": SITE}), 120, intersections=2)
+    assert [each.name for each in attributes] == ["site", "sex", "sitexsex"]
+
+
 def test_crossings_are_left_out_where_there_would_be_more_than_can_be_read_and_that_is_said():
     def audited(count, crossed):
         groups = {f"c{i}": SITE for i in range(count)}

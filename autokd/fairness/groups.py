@@ -72,13 +72,14 @@ def read_attributes(columns: Any, rows: int, *, intersections: int) -> tuple[Att
     """
     if not isinstance(columns, (Mapping, pd.DataFrame)):
         columns = {"group": columns}
-    if len(columns) > MOST_ATTRIBUTES:
+    names = list(columns)  # of a DataFrame too, whose length is its rows
+    if len(names) > MOST_ATTRIBUTES:
         raise DataError(
-            f"groups: {len(columns)} columns, of which an audit compares {MOST_ATTRIBUTES} at most; name those that make "
+            f"groups: {len(names)} columns, of which an audit compares {MOST_ATTRIBUTES} at most; name those that make "
             "groups (--groups, or data.metadata.groups)"
         )
     singles = []
-    for name in columns:
+    for name in names:
         texts = _texts(columns[name], str(name))
         if len(texts) != rows:
             raise DataError(f"groups: column '{name}' has {len(texts)} values for {rows} rows")
@@ -89,8 +90,8 @@ def read_attributes(columns: Any, rows: int, *, intersections: int) -> tuple[Att
         for parts in itertools.combinations(singles, size)
     ]
     attributes = (*singles, *crossed)
-    names = [attribute.name for attribute in attributes]
-    if double := next((name for name in names if names.count(name) > 1), None):
+    called = [attribute.name for attribute in attributes]
+    if double := next((name for name in called if called.count(name) > 1), None):
         raise DataError(
             f"groups: two attributes would be called '{double}', as crossings are named after their columns "
             "(sex, site: sexxsite); rename a column"
