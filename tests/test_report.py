@@ -297,7 +297,7 @@ def test_a_search_without_a_front_says_so():
         (0.85, 2_000_000, "keeps 94.4% of the teacher's val accuracy at 20.0% of its MACs (2.00M)."),
         (0.9, 10_000_000, "keeps 100.0% of the teacher's val accuracy at as many MACs (10.0M)."),
         (0.45, 15_000_000, "keeps 50.0% of the teacher's val accuracy at 1.5 times its MACs (15.0M)."),
-        (0.95, 10_000_000, "is more accurate than the teacher (val 95.0% against 90.0%) at as many MACs (10.0M)."),
+        (0.95, 10_000_000, "beats the teacher (val 95.0% against 90.0%) at as many MACs (10.0M)."),
         (0.0, 2_000_000, "keeps 0.0% of the teacher's val accuracy at 20.0% of its MACs (2.00M)."),
     ],
 )  # fmt: skip

@@ -43,7 +43,7 @@ def print_result(result: SearchResult, tracking_uri: str | None) -> None:
     """What a search came to: its front, a few sentences, and where to look further."""
     print_front(result.front, result.info.teacher, result.results)
     out = Console(soft_wrap=True, highlight=False)
-    out.print(f"\n{result.summary}")
+    console().print(f"\n{result.summary}", markup=False)
     if result.shortfall:
         print_shortfall(result.shortfall.text())
     out.print(f"Stopped: {result.stopped_because}. Study: {result.study}")

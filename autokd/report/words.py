@@ -64,7 +64,7 @@ def _against(result: TrialResult, teacher: TeacherInfo) -> str:
     accuracy = (
         f"keeps {kept:.1%} of the teacher's val accuracy"
         if kept <= 1
-        else f"is more accurate than the teacher (val {result.val['accuracy']:.1%} against {teacher.val_accuracy:.1%})"
+        else f"beats the teacher (val {result.val['accuracy']:.1%} against {teacher.val_accuracy:.1%})"
     )
     return f"{accuracy} {_share_of_macs(share)} ({format_count(result.cost.macs)})"
 
