@@ -102,7 +102,7 @@ def _explain(error: ValidationError) -> str:
         known = _known_keys(parents)
         path = ".".join(map(str, parents)) or "top level"
         message = (
-            f"unknown key '{key}'; known keys: {', '.join(known)}.{nearest_name(str(key), known)}"
+            f"unknown key {_short(key)}; known keys: {', '.join(known)}.{nearest_name(str(key), known)}"
         )
     elif problem["type"] == "missing":
         message = "is missing"

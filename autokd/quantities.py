@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping
 
 COUNT = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
@@ -29,7 +30,7 @@ def parse_quantity(value: object, units: Mapping[str, float]) -> float:
             raise ValueError
     except (ValueError, KeyError):
         allowed = next(example for known, example in EXAMPLES if known is units)
-        raise ValueError(f"expected {allowed}, got {value!r}") from None
+        raise ValueError(f"expected {allowed}, got {reprlib.repr(value)}") from None
     return number
 
 

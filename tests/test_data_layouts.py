@@ -12,6 +12,9 @@ from PIL import Image
 
 from autokd.config import DataConfig, MetadataConfig
 from autokd.data import load_data
+from autokd.data.class_folders import read_class_folders
+from autokd.data.folder import FolderReader
+from autokd.data.headers import read_headers
 from autokd.errors import DataError
 
 
@@ -274,3 +277,21 @@ def test_pictures_of_every_mode_of_8_bits_become_colour(root, tmp_path, mode):
     data = load_folder(root, tmp_path)
     assert data.info.channels == 3
     assert sum(counts(data)) == 13
+
+
+def test_names_that_are_no_text_are_written_out_where_a_note_has_them(tmp_path):
+    root = tmp_path / "set"
+    make_image_folder(root / "train")
+    image(root / os.fsdecode(b"caf\xe9") / "one.png")
+    (note,) = load_folder(root, tmp_path).notes
+    assert note.endswith(r"left out: 1 image in folders that name no split (caf\xe9)")
+    assert note.encode()
+
+
+def test_an_image_that_goes_while_its_folder_is_read_is_named(root, tmp_path):
+    found = read_class_folders(root)
+    (root / "cat" / "cat1.png").unlink()
+    with pytest.raises(DataError, match=r"cat1\.png: can't be read: No such file.*run this again"):
+        read_headers(root, found.files, tmp_path)
+    with pytest.raises(DataError, match=r"cat1\.png: can't be read: No such file"):
+        FolderReader(root, found.files, 3, []).identity()

@@ -79,6 +79,13 @@ def test_the_file_says_what_was_found_in_the_folder(place):
     assert "next:  autokd check search.yaml" in done.out
 
 
+def test_what_is_left_out_is_said(place, caplog):
+    write_images(place / "images")
+    (place / "images" / "cat" / "IMG_1.HEIC").write_bytes(b"")
+    assert autokd("init", "images", "--quiet").status == 0
+    assert "images: left out: 1 file of no image format that is read (1 .heic" in caplog.text
+
+
 def test_a_table_beside_the_images_becomes_groups_bands_and_a_cluster(place):
     write_images(place / "images", each=24)
     files = [f"{name}{n}.png" for name in ("cat", "dog") for n in range(24)]

@@ -287,6 +287,16 @@ def test_what_is_no_data_is_one_line(tmp_path):
         read(tmp_path / "empty", tmp_path, "cat")
 
 
+def test_a_class_of_which_no_new_image_came_is_left_out_and_said(tmp_path):
+    for name in ("ant", "bee", "cat"):
+        (tmp_path / "new" / name).mkdir(parents=True)
+    for name in ("bee", "cat"):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "new" / name / "a.png")
+    arrived = read(tmp_path / "new", tmp_path, "ant", "bee", "cat")
+    assert arrived.split.labels.tolist() == [1, 2]
+    assert arrived.notes[0].endswith("left out: the empty class folder ant")
+
+
 def test_folders_that_are_no_classes_are_said_to_be_none(tmp_path):
     for name in ("cam1", "cam2"):
         (tmp_path / "new" / name).mkdir(parents=True)

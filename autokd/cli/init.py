@@ -46,6 +46,8 @@ def init(
 
     Images are read as a search reads them: what is wrong with them is said now.
     """
+    import logging
+
     from autokd.console.draft import print_drafted
     from autokd.console.output import answer, nothing_else_printed
     from autokd.drafting.draft import Wishes, draft
@@ -64,8 +66,11 @@ def init(
         image_size=image_size,
         limits={"max_macs": max_macs, "target": target},
     )
+    log = logging.getLogger("autokd")
     with nothing_else_printed(as_json):
         found = look(folder, cache=Path.cwd() / CACHE)
+        for note in found.notes:
+            log.warning("%s", note)
         text = draft(found, wishes, gpu=choose_device().type == "cuda")
     with storage_errors(output):
         output.write_text(text, encoding="utf-8")

@@ -80,7 +80,7 @@ def _read_folder(
 ) -> tuple[StoredSet, tuple[str, ...]]:
     inside = visible_folders(root)
     if set(inside) & set(class_names):
-        stored = read_classes(root, cache)
+        stored = read_classes(root, cache, trained_on=False)
         return _with_own_classes(stored, class_names, root), stored.notes
     reader, notes = read_any_folder(root, cache)
     note = f"no folder in {root} is named as one of the classes ({_some(class_names)}): no labels"

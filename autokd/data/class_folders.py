@@ -56,10 +56,10 @@ def sort_classes(names: Iterable[str]) -> list[str]:
     return sorted(set(names))
 
 
-def read_class_folders(root: Path) -> ClassFolders:
+def read_class_folders(root: Path, *, trained_on: bool = True) -> ClassFolders:
     """A folder for each class, in the root or in its split folders; what lies deeper is of the class folder it lies in.
 
-    Raises DataError, in one line, for what could be read in two ways or would train on a set's test images.
+    A class without images is refused in what is `trained_on`: of new images there may be none of it. Raises DataError, in one line, for what could be read in two ways or would train on a set's test images.
     """
     tops = _split_folders(root)
     tree = find_images(root, tuple(tops.values()) or ("",))
@@ -68,13 +68,15 @@ def read_class_folders(root: Path) -> ClassFolders:
     for split, top in (tops or {"": ""}).items():
         found = _places(root, split, top, tree.images)
         empty = _empty_folders(root, top, found, tree)
-        if split in ("", "train"):
-            _refuse(root, found, empty, tree.left_out)
+        first = split in ("", "train")
+        if first:
+            _refuse(root, found, empty if trained_on else (), tree.left_out)
         elif unlabelled := _without_labels(found, places):
             left_out.append(f"{unlabelled} without labels ({top}/images)")
             continue
         else:
             _refuse_unknown(root / top, found, places)
+        if not (first and trained_on):
             left_out += [f"the empty class folder {name}" for name in empty]
         places += found
     if not places:
@@ -203,7 +205,9 @@ def _refuse(
     """What is trained on has no class folders without images, and none with splits in them."""
     if empty:
         reasons = f"; left out: {', '.join(left_out)}" if left_out else ""
-        raise DataError(f"{root / empty[0]}: class folder holds no image{reasons}")
+        raise DataError(
+            f"{root / empty[0]}: class folder holds no image{reasons}; put images of it there, or remove it"
+        )
     used = {place.folder for place in found}
     mixed = (p for p in found if not p.split and p.inner and split_of(p.inner))
     if inner := next(mixed, None):

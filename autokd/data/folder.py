@@ -12,7 +12,7 @@ from torch import Tensor
 from autokd.config import DataConfig
 from autokd.data.class_folders import read_class_folders
 from autokd.data.decode import UNREADABLE, decode, explain
-from autokd.data.headers import describe_headers, hash_lines, read_headers
+from autokd.data.headers import describe_headers, file_facts, hash_lines, read_headers
 from autokd.data.image_tree import find_images, visible_folders
 from autokd.data.stored_set import StoredSet
 from autokd.errors import ConfigError, DataError
@@ -46,7 +46,7 @@ class FolderReader:
     @cached_property
     def _identity(self) -> str:
         """Every file is asked for its size, and every split for this."""
-        sizes = [(self.root / name).stat().st_size for name in self.files]
+        sizes = [file_facts(self.root / name).st_size for name in self.files]
         return hash_lines(f"{name} {size}" for name, size in zip(self.files, sizes, strict=True))
 
 
@@ -74,9 +74,9 @@ def read_folder(config: DataConfig, cache: Path) -> StoredSet:
     return stored
 
 
-def read_classes(root: Path, cache: Path) -> StoredSet:
+def read_classes(root: Path, cache: Path, *, trained_on: bool = True) -> StoredSet:
     """A folder of class folders, of one class or more."""
-    found = read_class_folders(root)
+    found = read_class_folders(root, trained_on=trained_on)
     headers = read_headers(root, found.files, cache)
     nested = len(set(found.inner) - {None}) > 1
     return StoredSet(

@@ -15,6 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from autokd.data.decode import UNREADABLE, explain, refuse_deep
+from autokd.data.image_tree import reading
 from autokd.errors import DataError
 from autokd.quantities import count_of
 
@@ -54,7 +55,7 @@ class _Header:
 
 def read_headers(root: Path, files: Sequence[str], cache: Path) -> Headers:
     """Kept in `cache` for the list of files, their sizes and dates. Raises DataError that names a file that is no image."""
-    stats = [(root / name).stat() for name in files]
+    stats = [file_facts(root / name) for name in files]
     stamp = hash_lines(
         f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in zip(files, stats, strict=True)
     )
@@ -87,6 +88,11 @@ def describe_headers(found: Headers, root: Path, files: Sequence[str]) -> Iterat
             are = "is" if count == 1 else "are"
             of = f"{count:,} of {count_of(len(files), 'image')} (as {files[first]})"
             yield f"{root}: {of} {are} {what}"
+
+
+def file_facts(path: Path) -> os.stat_result:
+    with reading(path):
+        return path.stat()
 
 
 def hash_lines(lines: Iterable[str]) -> str:
@@ -131,7 +137,7 @@ def _groups(keys: Sequence[str]) -> list[list[int]]:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

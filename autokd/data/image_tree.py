@@ -7,6 +7,7 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,9 +89,8 @@ def find_images(root: Path, tops: Sequence[str] = ("",)) -> ImageTree:
     walk.run(tops)
     refuse_broken(root, walk.broken)
     if walk.misnamed:
-        shown = os.fsencode(root / walk.misnamed[0]).decode("utf-8", "backslashreplace")
         raise DataError(
-            f"{shown}: its name is not UTF-8{_more(walk.misnamed, 'such name')}; rename it, "
+            f"{written(root / walk.misnamed[0])}: its name is not UTF-8{_more(walk.misnamed, 'such name')}; rename it, "
             "as records and reports could not name it"
         )
     return ImageTree(
@@ -98,6 +98,23 @@ def find_images(root: Path, tops: Sequence[str] = ("",)) -> ImageTree:
         left_out=tuple(walk.describe()),
         again=tuple(walk.again),
     )
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What has gone since its folder was read, or may not be read, is a DataError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{written(path)}: can't be read: {error.strerror or error}; it was there when its folder was read: "
+            "let what changes the folder end, and run this again"
+        ) from None
+
+
+def written(name: str | Path) -> str:
+    """A name as records and reports can hold it: bytes that are not UTF-8 are written out."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def count_images(folder: Path) -> int:
@@ -140,7 +157,8 @@ class _Walk:
 
     def _enter(self, name: str) -> None:
         path = self.root / name
-        facts = path.stat()
+        with reading(path):
+            facts = path.stat()
         if (facts.st_dev, facts.st_ino) in self._seen:
             self.again.append(name)
             return
@@ -179,13 +197,15 @@ class _Walk:
         if self._special:
             yield f"{count_of(len(self._special), 'pipe or device', 'pipes or devices')} named as images ({_in_order(self._special)})"
         if self._others:
-            kinds = ", ".join(f"{count} {suffix}" for suffix, count in self._others.most_common(5))
-            yield f"{count_of(sum(self._others.values()), 'file')} of no image format that is read ({kinds}; as {self._example})"
+            kinds = ", ".join(
+                f"{count} {written(suffix)}" for suffix, count in self._others.most_common(5)
+            )
+            yield f"{count_of(sum(self._others.values()), 'file')} of no image format that is read ({kinds}; as {written(self._example)})"
 
 
 def some(names: Sequence[str]) -> str:
     """A few names, and how many there are more."""
-    shown = ", ".join(names[:_SHOWN])
+    shown = ", ".join(map(written, names[:_SHOWN]))
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from autokd.config import DataConfig
 from autokd.data.cut import Cut, cut_rows
+from autokd.data.labels import describe_hidden
 from autokd.data.metadata import number_clusters, read_metadata
 from autokd.data.sources import read_source
 from autokd.drafting.table import FoundTable, find_table
@@ -31,6 +32,7 @@ class FoundImages:
     sides: tuple[int, int]  # least and greatest shorter side, in pixels
     same_size: bool  # square all, and of one size: nothing is cut off
     table: FoundTable | None
+    notes: tuple[str, ...]  # what is left out, and what a person might not expect
 
 
 def look(root: Path, *, cache: Path) -> FoundImages:
@@ -69,4 +71,5 @@ def look(root: Path, *, cache: Path) -> FoundImages:
         sides=(min(map(min, shapes)), max(map(min, shapes))),
         same_size=len(shapes) == 1 and len(set(next(iter(shapes)))) == 1,
         table=table,
+        notes=(*stored.notes, *describe_hidden(stored)),
     )
