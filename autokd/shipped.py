@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,17 +15,17 @@ from autokd.distill import BEST
 from autokd.errors import storage_errors
 from autokd.quantities import format_cost
 from autokd.records import Cost, Stage, StudentSpec
-from autokd.runtime import OnnxModel, quantise_mixed, to_onnx
+from autokd.runtime import OnnxModel, quantise, to_onnx
 from autokd.students import InputFormat, deployed
 from autokd.teachers import build_student, create, inputs_of
 from autokd.weights import load_weights
-
-log = logging.getLogger(__name__)
 
 INT8 = "student.int8.onnx"  # beside the float weights
 CALIBRATION = 256  # images of train that show the ranges of activations
 COUNTED = ("macs", "params", "size_bytes", "activation_bytes")  # costs that follow from shapes
 _BATCH = 32
+
+Quantise = Callable[[bytes, Sequence[Tensor]], bytes]  # a graph, and what it is shown
 
 
 def load_shipped(
@@ -88,19 +87,12 @@ def describe_counts(recorded: Cost, counted: Cost, *, same: float = 0.0) -> str:
     )
 
 
-def to_int8(model: nn.Module, train: Split, *, inputs: InputFormat) -> bytes:
-    """An ONNX graph in int8, its activations' ranges from CALIBRATION images of train without augmentation; said where some of
-    them stay in float."""
+def to_int8(
+    model: nn.Module, train: Split, *, inputs: InputFormat, quantise: Quantise = quantise
+) -> bytes:
+    """An ONNX graph in int8, its activations' ranges from CALIBRATION images of train without augmentation."""
     shape = (len(inputs.mean), inputs.image_size, inputs.image_size)
-    found = quantise_mixed(to_onnx(deployed(model.cpu()), shape), [*calibration(train, inputs)])
-    if found.floats:
-        log.warning(
-            "int8 with all activations rounded gives %.1f%% of the train images that calibrate it the float student's "
-            "answer; with %d of %d activations in float %.1f%%. Weights are int8 all the same; activation_bytes and "
-            "latency count all as rounded",
-            *(100 * found.whole, found.floats, found.activations, 100 * found.agreement),
-        )
-    return found.graph
+    return quantise(to_onnx(deployed(model.cpu()), shape), [*calibration(train, inputs)])
 
 
 def calibration(train: Split, inputs: InputFormat) -> Iterator[Tensor]:

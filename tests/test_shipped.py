@@ -16,7 +16,16 @@ from autokd.cost import exact_cost
 from autokd.evaluation import predict, score
 from autokd.on_test import accuracy_on_test
 from autokd.records import Candidate, TrialResult
-from autokd.shipped import CALIBRATION, INT8, calibration, load_shipped, round_to_half
+from autokd.runtime import METADATA_FLOATS, quantise_mixed, read_metadata
+from autokd.shipped import (
+    CALIBRATION,
+    INT8,
+    calibration,
+    load_shipped,
+    round_to_half,
+    to_int8,
+)
+from autokd.students import InputFormat
 from autokd.task import Task
 from autokd.teachers import build_student
 from autokd.trial import run_trial
@@ -128,3 +137,20 @@ def test_a_candidate_in_fp32_has_the_hash_that_it_had_before_there_was_a_choice(
 def test_exact_costs_need_no_quantising():
     cost = exact_cost(lambda: build_student(SMALL, DATA), (1, 8, 8), precision="int8")
     assert cost.latency_ms is None
+
+
+def test_a_student_of_a_search_rounds_every_activation_as_its_limits_counted_them():
+    """One hidden value is so large that rounding spoils the others, and no logit looks at it."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 4))
+    with torch.no_grad():
+        model[1].weight[0], model[3].weight[:, 0] = 1e4, 0
+    inputs = InputFormat(image_size=8, mean=DATA.mean, std=DATA.std)
+    graphs = {
+        way: to_int8(model, DATA.train, inputs=inputs, **chosen)
+        for way, chosen in {
+            "search": {},
+            "export": {"quantise": lambda *shown: quantise_mixed(*shown).graph},
+        }.items()
+    }
+    assert METADATA_FLOATS in read_metadata(graphs["export"])
+    assert METADATA_FLOATS not in read_metadata(graphs["search"])
