@@ -101,9 +101,7 @@ def _explain(error: ValidationError) -> str:
         *parents, key = [part for part in problem["loc"] if part not in TAGS]
         known = _known_keys(parents)
         path = ".".join(map(str, parents)) or "top level"
-        message = (
-            f"unknown key {_short(key)}; known keys: {', '.join(known)}.{nearest_name(str(key), known)}"
-        )
+        message = f"unknown key {_short(key)}; known keys: {', '.join(known)}.{nearest_name(str(key), known)}"
     elif problem["type"] == "missing":
         message = "is missing"
     elif problem["type"] == "union_tag_invalid":

@@ -161,13 +161,7 @@ def create_task(
     threads = threads or torch.get_num_threads()
     torch.set_num_threads(threads)
     data = data or load_data(config.data, seed=config.seed, cache=cache)
-    probe = choose_probe(
-        runtime=config.budget.runtime,
-        server=config.budget.device,
-        where=chosen,
-        threads=config.budget.threads,
-        batch=config.budget.batch,
-    )
+    probe = probe_of(config, chosen)
     teacher, info = load_teacher(
         config.teacher,
         data,
@@ -199,6 +193,18 @@ def create_task(
         audits_pauses=config.audit.max_gap_growth is not None
         or "worst_group_accuracy" in config.search.objectives,
         thumbnails=config.audit.thumbnails,
+    )
+
+
+def probe_of(config: Config, where: torch.device) -> Probe:
+    """What times the students of a search. Raises ConfigError where its token is not given."""
+    budget = config.budget
+    return choose_probe(
+        runtime=budget.runtime,
+        server=budget.device,
+        where=where,
+        threads=budget.threads,
+        batch=budget.batch,
     )
 
 

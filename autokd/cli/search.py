@@ -143,7 +143,11 @@ def search(
 
 
 def check(
-    file: SearchFile, device: Device = None, quiet: Quiet = False, as_json: AsJson = False
+    file: SearchFile,
+    ledger: LedgerUrl = None,
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Validate a search file: what share of its space fits the budget, what a trial will cost. Trains nothing."""
     config = load(file, {})
@@ -153,7 +157,7 @@ def check(
     from autokd.engine.check import check_search
 
     with nothing_else_printed(as_json):
-        found = check_search(config, directory=Path.cwd(), device=device)
+        found = check_search(config, directory=Path.cwd(), ledger=ledger, device=device)
     answer(
         lambda: check_document(file, found),
         lambda: print_check(file, found),

@@ -6,19 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autokd.appraisal import Appraisal
-from autokd.auditing import check_audit
 from autokd.config import Config
 from autokd.cost import with_threads
-from autokd.data import load_data
-from autokd.data.batches import refuse_little_shared_memory
+from autokd.engine.database import ledger_url
 from autokd.engine.executors import share_threads
+from autokd.engine.gather import gather
 from autokd.engine.pace import seconds_per_image
 from autokd.engine.place import CACHE, TEACHER_AUDIT, make_writable
 from autokd.engine.strategies import least_share
-from autokd.engine.survey import Sampled, Survey, survey_file, try_pretrained
+from autokd.engine.survey import Sampled, Survey
 from autokd.engine.teacher import check_teacher
-from autokd.evaluation import EVAL_BATCH
-from autokd.parameters import values_of
 from autokd.records import DataInfo, Stage
 from autokd.space import centre
 from autokd.task import choose_device
@@ -44,23 +41,20 @@ class Check:
     device: str
 
 
-def check_search(config: Config, *, directory: Path, device: str | None = None) -> Check:
+def check_search(
+    config: Config, *, directory: Path, ledger: str | None = None, device: str | None = None
+) -> Check:
     """Everything that a search refuses is refused here too."""
     cache = directory / CACHE
     make_writable(cache)
     chosen = choose_device(device)
-    data = load_data(config.data, seed=config.seed, cache=cache)
-    data.say()
-    check_audit(config.audit.to_policy(seed=config.seed), data)
-    largest = max(EVAL_BATCH, *values_of(config.train.batch_size))
-    refuse_little_shared_memory(data.train, largest)
-    space, costs, found = survey_file(config, data)
-    try_pretrained(found, data)
+    gathered = gather(config, cache=cache, ledger=ledger_url(ledger, cache), device=device)
+    data, space, found = gathered.data, gathered.space, gathered.sample
     typical = found.feasible[len(found.feasible) // 2]
     candidate = space.sample(lambda name, dist: typical.params.get(name, centre(name, dist)))
     members = [(each, describe_teacher(each, data)) for each in config.teacher.members]
     for _, stage in members:
-        costs(stage.student)  # refuses a teacher that can't be built
+        gathered.costs(stage.student)  # refuses a teacher that can't be built
     teacher = check_teacher(
         config, data, cache=cache, device=chosen, report=cache / "check" / TEACHER_AUDIT
     )

@@ -10,24 +10,18 @@ from typing import Any
 
 import yaml
 
-from autokd.auditing import check_audit
 from autokd.config import Config
-from autokd.data import load_data
-from autokd.data.batches import refuse_little_shared_memory
 from autokd.engine.database import STUDY_DIGITS, begun_studies, ledger_url
+from autokd.engine.gather import gather
 from autokd.engine.identity import identify, refuse_changed
 from autokd.engine.place import CACHE, TEACHER_AUDIT
-from autokd.engine.portfolio import earlier_fronts
-from autokd.engine.survey import Survey, survey_file, try_pretrained
+from autokd.engine.survey import Survey
 from autokd.engine.teacher import audit_or_refuse, meet_teacher
-from autokd.evaluation import EVAL_BATCH
 from autokd.fairness.audit import Audit
 from autokd.kept import evict
-from autokd.parameters import values_of
 from autokd.records import SearchInfo, content_hash
-from autokd.shared import Shared
 from autokd.space import Space
-from autokd.task import StudentCosts, Task, choose_device
+from autokd.task import StudentCosts, Task
 from autokd.tracking.store import Store, open_store
 
 log = logging.getLogger(__name__)
@@ -64,23 +58,14 @@ def prepare(
     """In such an order that little time is lost where something is wrong; raises an AutoKDError that says what."""
     cache = directory / CACHE
     evict(cache, config.search.cache_limit)
-    choose_device(device)
-    shared = Shared(config.search.shared, cache)
-    shared.check()
     url = ledger_url(ledger, cache)
-    data = load_data(config.data, seed=config.seed, cache=cache)
+    found = gather(config, cache=cache, ledger=url, device=device)
+    data, shared = found.data, found.shared
     if data.join:
         log.info("metadata: %s", data.join.describe())
-    data.say()
-    check_audit(config.audit.to_policy(seed=config.seed), data)
     identity = identify(config, data)
     others = [] if new else begun_studies(url, config.name)
     refuse_changed(identity, others)
-    largest = max(EVAL_BATCH, *values_of(config.train.batch_size))
-    refuse_little_shared_memory(data.train, largest)
-    space, costs, sample = survey_file(config, data)
-    try_pretrained(sample, data)
-    fronts = earlier_fronts(url, config.search.warm_start)
     store = open_store(tracking_uri, directory, later=True)  # before hours of training a teacher
     task, worth = meet_teacher(config, data, cache=cache, shared=shared, device=device)
     worth.say()
@@ -94,10 +79,10 @@ def prepare(
         info=info,
         identity=identity,
         task=task,
-        space=space,
-        costs=costs,
-        sample=replace(sample, teacher_macs=task.teacher_info.cost.macs),
-        fronts=fronts,
+        space=found.space,
+        costs=found.costs,
+        sample=replace(found.sample, teacher_macs=task.teacher_info.cost.macs),
+        fronts=found.fronts,
         ledger=url,
         store=store,
         folder=folder,

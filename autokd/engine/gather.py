@@ -1,0 +1,52 @@
+"""What a search finds before its teacher: data, space and earlier fronts, each refused here where a search would fail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autokd.auditing import check_audit
+from autokd.config import Config
+from autokd.data import ImageData, load_data
+from autokd.data.batches import refuse_little_shared_memory
+from autokd.engine.portfolio import earlier_fronts
+from autokd.engine.survey import Survey, survey_file, try_pretrained
+from autokd.evaluation import EVAL_BATCH
+from autokd.parameters import values_of
+from autokd.shared import Shared
+from autokd.space import Space
+from autokd.task import StudentCosts, choose_device, probe_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """Everything of a search but its teacher and its stores."""
+
+    data: ImageData
+    shared: Shared
+    space: Space
+    costs: StudentCosts
+    sample: Survey
+    fronts: Sequence[Mapping[str, Any]]  # of the searches that a warm start begins with
+
+
+def gather(config: Config, *, cache: Path, ledger: str, device: str | None) -> Gathered:
+    """Find all of it, what is quick to find first. Raises an AutoKDError that says what is wrong.
+
+    `ledger`: the URL of its database.
+    """
+    probe_of(config, choose_device(device))
+    shared = Shared(config.search.shared, cache)
+    shared.check()
+    fronts = earlier_fronts(ledger, config.search.warm_start)
+    data = load_data(config.data, seed=config.seed, cache=cache)
+    data.say()
+    check_audit(config.audit.to_policy(seed=config.seed), data)
+    refuse_little_shared_memory(data.train, max(EVAL_BATCH, *values_of(config.train.batch_size)))
+    space, costs, sample = survey_file(config, data)
+    try_pretrained(sample, data)
+    return Gathered(
+        data=data, shared=shared, space=space, costs=costs, sample=sample, fronts=fronts
+    )
