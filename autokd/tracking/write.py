@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from autokd.errors import TrackingError, first_line
 from autokd.insight import Growth
+from autokd.quantities import count_of
 from autokd.records import FrontMember, Places, Report, SearchInfo, TrialResult
 from autokd.tracking import front_run, runs, study_run
 from autokd.tracking.environment import mlflow_failures
@@ -191,9 +192,10 @@ class Tracker:
         """
         store = self._store
         if not store.answers(patience=PATIENCE):
+            also = f" and {count_of(self.pending, 'trial')}" if self.pending else ""
             raise TrackingError(
-                f"MLflow store {store.address} does not answer: the front and {self.pending} of the trials "
-                "are missing there; run the same command again when it is back"
+                f"MLflow store {store.address} does not answer, and lacks the front{also}; "
+                "run the same command again when it is back"
             )
         self._ensure_open()
         search = self._begun = replace(self._search, info=info)
