@@ -9,7 +9,7 @@ import pytest
 from engine_records import SPACE, complete, make_audit
 from sqlalchemy.exc import OperationalError
 
-from autokd.engine.database import read_status
+from autokd.engine.database import known_studies, read_status
 from autokd.engine.ledger import Ledger, Proposal
 from autokd.engine.proposer import suggest_by
 from autokd.errors import ConfigError, StorageError
@@ -216,12 +216,17 @@ def test_a_file_that_is_no_ledger_is_refused_in_one_line(tmp_path):
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("url", ["here", "nosuchdb://localhost/x"])
-def test_what_is_no_database_is_refused_in_one_line(url):
+@pytest.mark.parametrize(
+    "open_it",
+    [lambda url: Ledger(url, "glasses"), lambda url: read_status(url, None), known_studies],
+    ids=["Ledger", "read_status", "known_studies"],
+)
+@pytest.mark.parametrize("url", ["here", "nosuchdb://localhost/x", "mysql://localhost/x"])
+def test_what_is_no_database_is_refused_in_one_line(url, open_it):
     with pytest.raises(
         ConfigError, match="is no database; give sqlite:///FILE or postgresql"
     ) as no:
-        Ledger(url, "glasses")
+        open_it(url)
     assert "\n" not in str(no.value)
 
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
     inspect,
     select,
 )
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from autokd.errors import ConfigError, StorageError, first_line
@@ -32,6 +32,7 @@ from autokd.locked import is_locked, locked_by
 from autokd.masking import without_secrets
 
 CONNECT_SECONDS = 10  # after which a database server is taken to be away
+BACKENDS = ("sqlite", "postgresql")  # of a ledger
 STUDY_DIGITS = 6  # of a study's name, after the search's and a hyphen
 
 EVENTS = Table(
@@ -74,7 +75,7 @@ def begun_studies(url: str, name: str) -> list[BegunStudy]:
     own = EVENTS.c.study.startswith(f"{name}-", autoescape=True)
     notes: dict[str, dict[str, Any]] = {}
     started = set()
-    engine = create_engine(url)
+    engine = open_engine(url)
     try:
         with engine.connect() as connection:
             for study, record in connection.execute(
@@ -102,7 +103,7 @@ def begun_studies(url: str, name: str) -> list[BegunStudy]:
 
 def known_studies(url: str) -> list[str]:
     """Names of all searches that the ledger holds."""
-    engine = create_engine(url)
+    engine = open_engine(url)
     try:
         with engine.connect() as connection:
             return sorted(connection.execute(select(EVENTS.c.study).distinct()).scalars())
@@ -134,7 +135,7 @@ def read_statuses(url: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _statuses(url: str) -> Sequence[Any]:
-    engine = create_engine(url)
+    engine = open_engine(url)
     try:
         with engine.connect() as connection:
             return connection.execute(select(STATUS).order_by(STATUS.c.at.desc())).all()
@@ -151,10 +152,7 @@ def ledger_health(url: str) -> str:
     if made.get_backend_name() == "sqlite" and not Path(made.database or "").exists():
         return f"{shown}, which the first search makes"
     seconds = {"connect_timeout": CONNECT_SECONDS} if "postgresql" in url else {}
-    try:
-        engine = create_engine(url, connect_args=seconds)
-    except ImportError as error:
-        raise needs_driver(shown, error) from None
+    engine = open_engine(url, connect_args=seconds)
     try:
         with engine.begin() as connection:
             if not inspect(connection).has_table(EVENTS.name):
@@ -168,8 +166,15 @@ def ledger_health(url: str) -> str:
         engine.dispose()
 
 
-def needs_driver(shown: str, error: ImportError) -> StorageError:
-    return StorageError(f"{shown}: the ledger needs {error.name}; pip install 'autokd[postgres]'")
+def open_engine(url: str, **options: Any) -> Engine:
+    """Return what connects to a ledger. Raises ConfigError where none can be there, StorageError without a driver."""
+    shown = shown_url(url)
+    try:
+        return create_engine(url, **options)
+    except ImportError as error:
+        raise StorageError(
+            f"{shown}: the ledger needs {error.name}; pip install 'autokd[postgres]'"
+        ) from None
 
 
 def _refuse_unreadable(url: str, error: Exception) -> None:
@@ -193,6 +198,8 @@ def shown_url(url: str) -> str:
     try:
         parsed = make_url(url)
         parsed.get_dialect()
+        if parsed.get_backend_name() not in BACKENDS:
+            raise ArgumentError
         return without_secrets(parsed.render_as_string(hide_password=True))
     except ArgumentError:
         raise ConfigError(

@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
 
-from autokd.engine.database import EVENTS, STATUS, cannot_open, needs_driver, shown_url
+from autokd.engine.database import EVENTS, STATUS, cannot_open, open_engine, shown_url
 from autokd.engine.deaths import UNKNOWN
 from autokd.engine.place import brought_here
 from autokd.engine.seal import MISREAD, seal, unseal
@@ -112,11 +112,9 @@ class Ledger:
         self._notes: dict[str, Any] = {}
         try:
             waits = {"timeout": BUSY_SECONDS} if url.startswith("sqlite") else {}
-            self._engine = create_engine(url, pool_pre_ping=True, connect_args=waits)
+            self._engine = open_engine(url, pool_pre_ping=True, connect_args=waits)
             EVENTS.metadata.create_all(self._engine)
             events = self._read()
-        except ImportError as error:
-            raise needs_driver(self._shown, error) from None
         except (SQLAlchemyError, OSError) as error:
             raise cannot_open(self._shown, error) from None
         self._place = len(events)
