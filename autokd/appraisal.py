@@ -122,9 +122,13 @@ def _doubts(
     guess = float(val.labels.bincount().max()) / len(val)
     noise = 2 * math.sqrt(guess * (1 - guess) / len(val))
     if best < 0.5 and accuracy < guess + noise:  # a net of random weights has a best order, too
+        cure = (
+            "give it more epochs (teacher.train), another learning rate or more images"
+            if made_here
+            else "look at its weights, image_size, mean, std and classes"
+        )
         yield (
-            f"hardly better than one answer to every image ({guess:.1%}), and students learn what it says; look at "
-            "its weights, image_size, mean, std and classes"
+            f"hardly better than one answer to every image ({guess:.1%}), and students learn what it says; {cure}"
         )
 
 

@@ -12,6 +12,7 @@ import yaml
 from autokd.errors import ConfigError
 
 SUFFIXES = (".yaml", ".yml")
+MOST_BYTES = 1_000_000
 MOST_NODES = 100_000  # with every alias written out; a search file has some hundred
 
 
@@ -44,7 +45,9 @@ class _Loader(yaml.SafeLoader):
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
         if node is not None and _count(node, {}) > MOST_NODES:
-            raise yaml.YAMLError(f"its aliases (*name) make more than {MOST_NODES:,} values of it")
+            raise yaml.YAMLError(
+                f"more than {MOST_NODES:,} values, with its aliases (*name) written out"
+            )
         return node
 
 
@@ -69,7 +72,11 @@ def _count(node: yaml.Node, known: dict[int, int | None]) -> int:
 def read_text(path: Path) -> str:
     """Read a text file. Raises ConfigError that names it."""
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ConfigError(f"{path}: is larger than {MOST_BYTES:,} bytes; give a YAML file")
+        return content.decode("utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -72,6 +72,11 @@ def test_a_teacher_that_knows_nothing_is_doubted(good):
     (doubt,) = appraised(Teacher(blind, good.inputs, "a", CPU)).doubts
     assert doubt.startswith("hardly better than one answer to every image (25.0%)")
     assert doubt.endswith("look at its weights, image_size, mean, std and classes")
+    trained_here = TeacherConfig(model="resnet", train={})
+    (doubt,) = appraised(Teacher(blind, good.inputs, "a", CPU), trained_here).doubts
+    assert doubt.endswith(
+        "give it more epochs (teacher.train), another learning rate or more images"
+    )
 
 
 class Behind(nn.Module):

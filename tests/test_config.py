@@ -94,6 +94,14 @@ def refusal(**changes) -> str:
         ),
         pytest.param({"data": {}}, "data.source: is missing", id="missing key"),
         pytest.param(
+            {"train__epochs": True}, "train.epochs: must not be yes or no, got true", id="flag"
+        ),
+        pytest.param(
+            {"students__prune": {"low": False, "high": 0.5}},
+            "students.prune.low: must not be yes or no, got false",
+            id="flag in a range",
+        ),
+        pytest.param(
             {"train__learning_rate": {"low": 1}},
             "train.learning_rate.high: is missing",
             id="no high",
@@ -229,13 +237,14 @@ def test_a_folder_is_no_search_file(tmp_path):
         ),
         (b"name: 2024-13-45", "is not valid YAML: .*'2024-13-45' looks like a number or a date"),
         (b"data: " + b"[" * 5000 + b"]" * 5000, "is not valid YAML: .* nested too deeply"),
+        (b" " * 1_000_001, "is larger than 1,000,000 bytes; give a YAML file"),
         (b"data: &a {source: *a}", r"is not valid YAML: .*an alias \(\*name\) stands inside"),
         (
             b"a: &a [x, x]\n"
             + b"".join(
                 b"%c: &%c [%b]\n" % (c, c, b", ".join([b"*%c" % (c - 1)] * 9)) for c in b"bcdefghi"
             ),
-            r"is not valid YAML: its aliases \(\*name\) make more than 100,000 values",
+            r"is not valid YAML: more than 100,000 values, with its aliases \(\*name\) written out",
         ),
     ],
 )

@@ -15,7 +15,7 @@ from autokd.data import load_data
 from autokd.data.class_folders import read_class_folders
 from autokd.data.folder import FolderReader
 from autokd.data.headers import read_headers
-from autokd.errors import DataError
+from autokd.errors import DataError, StorageError
 
 
 @pytest.fixture
@@ -291,7 +291,13 @@ def test_names_that_are_no_text_are_written_out_where_a_note_has_them(tmp_path):
 def test_an_image_that_goes_while_its_folder_is_read_is_named(root, tmp_path):
     found = read_class_folders(root)
     (root / "cat" / "cat1.png").unlink()
-    with pytest.raises(DataError, match=r"cat1\.png: can't be read: No such file.*run this again"):
+    with pytest.raises(DataError, match=r"cat1\.png: was there when .*run this again"):
         read_headers(root, found.files, tmp_path)
-    with pytest.raises(DataError, match=r"cat1\.png: can't be read: No such file"):
+    with pytest.raises(DataError, match=r"cat1\.png: was there when its folder was read"):
         FolderReader(root, found.files, 3, []).identity()
+
+
+def test_a_place_that_takes_no_notes_of_the_headers_is_one_line(root, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="file/cache: can't be written: Not a directory"):
+        load_folder(root, tmp_path / "file" / "cache")

@@ -12,7 +12,7 @@ from test_engine_ledger import random_proposal, result
 from autokd.config import override_config
 from autokd.data import load_data
 from autokd.engine.database import BegunStudy, begun_studies
-from autokd.engine.identity import claim_of, identify, refuse_changed
+from autokd.engine.identity import claim_of, identify, refuse_changed, say_changed
 from autokd.engine.ledger import Ledger
 from autokd.engine.place import CACHE, only_driver
 from autokd.errors import ConfigError, StorageError
@@ -108,6 +108,17 @@ def test_a_search_that_has_ended_does_not_stand_in_the_way_of_another(data):
     other = identity_of(data, {"train": {"epochs": 2}})
     (ended,) = studies(other)
     refuse_changed(identity_of(data), [replace(ended, has_ended=True)])
+
+
+def test_what_differs_from_the_latest_search_that_has_ended_is_said(data, caplog):
+    caplog.set_level("INFO", "autokd")
+    ended = [replace(each, has_ended=True) for each in studies(identity_of(data))]
+    say_changed(identity_of(data, {"": {"seed": 1}}), ended)
+    assert not caplog.messages
+    say_changed(identity_of(data) | {"images": "others"}, ended)
+    assert caplog.messages == [
+        "search tiny-0 has ended, and this is another one: the images are not the same"
+    ]
 
 
 def test_begun_are_searches_of_this_name_with_results(tmp_path):

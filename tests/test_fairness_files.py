@@ -316,6 +316,8 @@ def test_the_reference_data_read_as_they_are(tmp_path):
         ("", r"student\.csv: is empty"),
         ("id,label,prediction\n", r"student\.csv: has no rows"),
         ("id;label;prediction\n1;a;a\n", "has its columns separated by ';'; save it with commas"),
+        ("id;label;prediction\n1;a,b;a\n", "has its columns separated by ';'; save it with commas"),
+        ("sep=,\nid,label,prediction\n1,a,a\n", "begins with Excel's line 'sep=,'; take it out"),
         ("id\tlabel\tprediction\n1\ta\ta\n", r"columns separated by '\\t'; save it with commas"),
         (
             "id,label,p_a,p_b\nx,a,.5,.7\n",

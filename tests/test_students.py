@@ -81,6 +81,7 @@ RESNET = {"width": 8, "depth": 1, "stages": 3, "stem_stride": 1}
             "variant must be one of small, large, got tiny",
         ),
         ("no_such_model", {}, "Unknown model"),
+        ("resnett", {}, "Unknown model (resnett) Did you mean 'resnet'?"),
     ],
 )
 def test_a_model_that_does_not_take_its_arguments_is_refused_in_one_line(model, arguments, problem):

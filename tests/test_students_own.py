@@ -112,8 +112,9 @@ def test_a_module_that_is_not_there_is_refused_with_the_place_it_was_looked_for(
 
 
 def test_an_error_of_ones_own_code_keeps_its_traceback(module, tmp_path):
-    with pytest.raises(TypeError, match="unexpected keyword argument 'depth'"):
-        load({"model": f"{module}:build", "pretrained": True, "arguments": {"depth": 3}}, tmp_path)
+    arguments = {"width": None}
+    with pytest.raises(TypeError, match="unsupported operand"):
+        load({"model": f"{module}:build", "pretrained": True, "arguments": arguments}, tmp_path)
 
 
 SEARCH = {
@@ -154,3 +155,11 @@ def test_a_student_without_features_is_refused_before_anything_is_trained(module
     assert create_student(spec, classes=4, channels=1)
     with pytest.raises(ConfigError, match="gives no features before its classifier"):
         costs(spec)
+
+
+def test_a_function_that_does_not_take_what_it_is_called_with_is_one_line(module):
+    spec = StudentSpec(model=f"{module}:build", arguments={"widht": 4}, image_size=12)
+    with pytest.raises(
+        ConfigError, match=r"num_classes=3, in_chans=1, widht=4, and got an unex.*'widht'"
+    ):
+        create_student(spec, classes=3, channels=1)

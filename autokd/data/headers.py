@@ -16,7 +16,7 @@ from PIL import Image
 
 from autokd.data.decode import UNREADABLE, explain, refuse_deep
 from autokd.data.image_tree import reading
-from autokd.errors import DataError
+from autokd.errors import DataError, storage_errors
 from autokd.quantities import count_of
 
 _GREY = ("L", "1")
@@ -69,10 +69,11 @@ def read_headers(root: Path, files: Sequence[str], cache: Path) -> Headers:
         more = f" (and {count_of(len(bad) - 1, 'more such file')})" if len(bad) > 1 else ""
         raise DataError(f"{bad[0]}{more}")
     found = _sum_up(root, files, [header for header in headers if not isinstance(header, str)])
-    cache.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.part")
-    temporary.write_text(json.dumps(asdict(found)), encoding="utf-8")
-    temporary.replace(path)
+    with storage_errors(path):
+        cache.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}.part")
+        temporary.write_text(json.dumps(asdict(found)), encoding="utf-8")
+        temporary.replace(path)
     return found
 
 

@@ -105,11 +105,13 @@ def reading(path: Path) -> Iterator[None]:
     """What has gone since its folder was read, or may not be read, is a DataError that names it."""
     try:
         yield
-    except OSError as error:
+    except FileNotFoundError:
         raise DataError(
-            f"{written(path)}: can't be read: {error.strerror or error}; it was there when its folder was read: "
-            "let what changes the folder end, and run this again"
+            f"{written(path)}: was there when its folder was read, and is gone; let what changes the folder end, "
+            "and run this again"
         ) from None
+    except OSError as error:
+        raise DataError(f"{written(path)}: can't be read: {error.strerror or error}") from None
 
 
 def written(name: str | Path) -> str:

@@ -46,12 +46,19 @@ def find_table(root: Path, stored: StoredSet) -> FoundTable | None:
     """The first table in the folder, or beside it, of which nearly every row names an image."""
     if stored.files is None:
         return None
-    beside = [*sorted(root.iterdir()), *sorted(root.parent.iterdir())]
-    for path in beside:
+    for path in [*_files_in(root), *_files_in(root.parent)]:
         if path.name.lower().endswith(SUFFIXES) and path.is_file():
             for table, key, join in _joins(path, stored):
                 return _describe(path, table, key, join, stored)
     return None
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """By name; none where the folder may not be listed, as that of a set that others keep."""
+    try:
+        return sorted(folder.iterdir())
+    except PermissionError:
+        return []
 
 
 def _joins(path: Path, stored: StoredSet) -> Iterator[tuple[Table, str, Join]]:

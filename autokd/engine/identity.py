@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from autokd.engine.database import BegunStudy
 from autokd.errors import ConfigError
 from autokd.records import content_hash
 from autokd.students import HEAD_STD
+
+log = logging.getLogger(__name__)
 
 # What may differ when a search goes on.
 UNIMPORTANT = {
@@ -74,18 +77,33 @@ def refuse_changed(identity: Identity, begun: Sequence[BegunStudy]) -> None:
 
     `begun`: those of this name. What `identity` does not know yet is not compared.
     """
-    found = [(study, dict(_differences(study.identity, identity))) for study in begun]
-    changed = [(study, {k: v for k, v in each.items() if k not in FREE}) for study, each in found]
-    opened = [(study, each) for study, each in changed if not study.has_ended]
-    if not opened or not all(each for _, each in changed):
-        return
-    study, differences = opened[-1]
-    first, *more = differences.values()
-    also = f" (and {len(more)} more differences)" if more else ""
-    raise ConfigError(
-        f"search {study.name} has not ended, and this is not the same: {first}{also}; "
-        "put that back to go on with it, or begin another search with --new"
-    )
+    changed = _changed(identity, begun)
+    opened = [(study, first) for study, first in changed if not study.has_ended]
+    if opened:
+        study, first = opened[-1]
+        raise ConfigError(
+            f"search {study.name} has not ended, and this is not the same: {first}; "
+            "put that back to go on with it, or begin another search with --new"
+        )
+
+
+def say_changed(identity: Identity, begun: Sequence[BegunStudy]) -> None:
+    """Log what differs from the latest search of this name, where it has ended and this is another one."""
+    for study, first in _changed(identity, begun)[-1:]:
+        log.info("search %s has ended, and this is another one: %s", study.name, first)
+
+
+def _changed(identity: Identity, begun: Sequence[BegunStudy]) -> list[tuple[BegunStudy, str]]:
+    """Each with a difference, and how many there are more; none where this search is one of them, but for its seed."""
+    changed = []
+    for study in begun:
+        differences = dict(_differences(study.identity, identity))
+        found = [told for name, told in differences.items() if name not in FREE]
+        if not found:
+            return []
+        also = f" (and {len(found) - 1} more differences)" if found[1:] else ""
+        changed.append((study, found[0] + also))
+    return changed
 
 
 def _differences(old: Identity, new: Identity) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ import yaml
 from autokd.config import Config
 from autokd.engine.database import STUDY_DIGITS, begun_studies, ledger_url
 from autokd.engine.gather import gather
-from autokd.engine.identity import identify, refuse_changed
+from autokd.engine.identity import identify, refuse_changed, say_changed
 from autokd.engine.place import CACHE, TEACHER_AUDIT
 from autokd.engine.survey import Survey
 from autokd.engine.teacher import audit_or_refuse, meet_teacher
@@ -71,6 +71,7 @@ def prepare(
     worth.say()
     identity["teacher_weights"] = task.teacher_info.hash
     refuse_changed(identity, others)
+    say_changed(identity, others)
     info = describe_search(config, task, identity)
     folder = cache / "studies" / info.study
     return Prepared(

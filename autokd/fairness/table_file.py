@@ -150,6 +150,7 @@ def _read_csv(path: Path, content: bytes) -> pd.DataFrame:
         "header": None,  # else pandas renames a second column of the same name in silence
         "index_col": False,
     }
+    _refuse_separator(path, content)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -162,13 +163,20 @@ def _read_csv(path: Path, content: bytes) -> pd.DataFrame:
     if pd.isna(table.iloc[0, 0]) and table.shape[1] > 1:
         table = table.iloc[:, 1:]  # row numbers, as pandas writes them
     names = table.iloc[0]
-    if len(names) == 1 and (sign := next((s for s in ";\t|" if s in str(names[0])), None)):
-        raise DataError(f"{path}: has its columns separated by {sign!r}; save it with commas")
     if names.isna().any():
         raise DataError(f"{path}: a column has no name; it has {', '.join(names.dropna())}")
     rows: pd.DataFrame = table.iloc[1:].reset_index(drop=True)
     rows.columns = names.tolist()
     return rows
+
+
+def _refuse_separator(path: Path, content: bytes) -> None:
+    """By the line of names: below it, semicolons and decimal commas would read as rows of other lengths."""
+    names = content.partition(b"\n")[0].decode("utf-8-sig", "replace").strip()
+    if names.startswith("sep="):
+        raise DataError(f"{path}: begins with Excel's line '{names}'; take it out")
+    if "," not in names and (sign := next((s for s in ";\t|" if s in names), None)):
+        raise DataError(f"{path}: has its columns separated by {sign!r}; save it with commas")
 
 
 def _read_parquet(path: Path, content: bytes) -> pd.DataFrame:

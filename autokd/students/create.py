@@ -58,9 +58,10 @@ def create_student(
         return survive_training(model)
     except (TypeError, ValueError, AssertionError, RuntimeError, ZeroDivisionError) as error:
         given = " ".join(f"{k}={v}" for k, v in kwargs.items())
+        known = () if timm.is_model(spec.model) else (*FAMILIES, *timm.list_models())
         raise ConfigError(
             f"model '{spec.model}' can't be made with {given} at {spec.image_size} px: "
-            f"{first_line(error)}"
+            f"{first_line(error)}{nearest_name(spec.model, known)}"
         ) from error
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -38,6 +39,9 @@ def make_own(
     images (B, in_chans, S, S); what the function raises itself is left as it is.
     """
     function = _find(model)
+    _refuse_signature(
+        function, model, {"num_classes": num_classes, "in_chans": in_chans} | arguments
+    )
     with torch.device("cpu"):  # it may load weights, which the meta device would warn of
         returned = function(num_classes=num_classes, in_chans=in_chans, **arguments)
         made = _new_module(returned, model).cpu().eval()
@@ -69,6 +73,24 @@ def _find(model: str) -> Callable[..., Any]:
             f"model '{model}': {module_name} has no function '{function_name}'; {advice}"
         )
     return function
+
+
+def _refuse_signature(
+    function: Callable[..., Any], model: str, arguments: Mapping[str, Any]
+) -> None:
+    """Raises ConfigError where a function does not take what it is given."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # one of a library in C, which tells nothing
+        return
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        given = ", ".join(f"{name}={value}" for name, value in arguments.items())
+        raise ConfigError(
+            f"model '{model}' is called with {given}, and {error}; give the function those parameters, "
+            "and its own in arguments"
+        ) from None
 
 
 def _new_module(made: object, model: str) -> nn.Module:
