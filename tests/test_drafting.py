@@ -105,6 +105,18 @@ def test_a_table_beside_the_images_becomes_groups_bands_and_a_cluster(place):
     assert metadata.cluster == "patient"
 
 
+def test_of_two_tables_the_one_that_tells_of_most_images_is_taken_and_the_other_named(place):
+    write_images(place / "images")
+    files = sorted(str(file.relative_to("images")) for file in Path("images").rglob("*.png"))
+    for name, told in (("all.csv", files), ("a_few.csv", files[:3])):
+        rows = [f"{file},{'AB'[n % 2]}" for n, file in enumerate(told)]
+        Path(name).write_text("\n".join(["file,site", *rows]))
+    metadata = drafted().data.metadata
+    assert metadata is not None
+    assert metadata.path == Path("all.csv")
+    assert "# not taken: a_few.csv (3 images)" in Path("search.yaml").read_text(encoding="utf-8")
+
+
 def test_a_limit_is_kept_and_without_one_a_tenth_of_the_teacher_is(place):
     write_images(place / "images")
     assert drafted("--max-macs", "3M").budget.max_macs == 3e6

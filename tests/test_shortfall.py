@@ -60,6 +60,13 @@ def test_a_student_is_good_enough_that_keeps_most_and_does_not_fail_its_audit(
     assert (shortfall_of([keeping(share)], status=status) is None) == enough
 
 
+def test_students_as_good_as_a_teacher_at_chance_are_not_good_enough():
+    info = replace(INFO, teacher=replace(TEACHER, val_accuracy=CHANCE + 0.01))
+    found = shortfall_of([keeping(0.0), replace(keeping(0.02), number=1)], info=info)
+    assert found is not None
+    assert "a better one comes first" in found.advice[0]
+
+
 def test_one_good_student_is_enough_and_no_front_is_no_shortfall():
     front = [keeping(0.9), replace(keeping(0.3), number=1)]
     assert shortfall_of(front) is None

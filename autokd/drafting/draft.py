@@ -132,6 +132,7 @@ def _data(found: FoundImages, size: int, why: str) -> str:
         described |= {"cluster": table.cluster} if table.cluster else {}
         lines += [
             f"  # found beside the images: {table.join}",
+            *([f"  # not taken: {', '.join(table.others)}"] if table.others else []),
             "  # groups: what audits compare; bands: where numbers are cut (here at quarters); cluster: what must not be in two",
             "  # splits. Leave out what is no group of yours.",
             f"  metadata: {_flow(described)}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -30,6 +30,7 @@ class FoundTable:
     groups: tuple[str, ...]
     bands: dict[str, tuple[float, ...]]  # of groups that are numbers
     cluster: str | None
+    others: tuple[str, ...] = ()  # tables beside it that name images too
 
     @property
     def config(self) -> MetadataConfig:
@@ -43,14 +44,21 @@ class FoundTable:
 
 
 def find_table(root: Path, stored: StoredSet) -> FoundTable | None:
-    """The first table in the folder, or beside it, of which nearly every row names an image."""
+    """Of tables in the folder, or beside it, whose rows nearly all name an image: the one that tells of most images."""
     if stored.files is None:
         return None
-    for path in [*_files_in(root), *_files_in(root.parent)]:
-        if path.name.lower().endswith(SUFFIXES) and path.is_file():
-            for table, key, join in _joins(path, stored):
-                return _describe(path, table, key, join, stored)
-    return None
+    matches = [
+        (path, *match)
+        for path in [*_files_in(root), *_files_in(root.parent)]
+        if path.name.lower().endswith(SUFFIXES) and path.is_file()
+        for match in _joins(path, stored)
+    ]
+    if not matches:
+        return None
+    path, table, key, join = max(matches, key=lambda match: match[3].matched)  # the first of equals
+    found = _describe(path, table, key, join, stored)
+    others = {m[0].name: m[3].matched for m in reversed(matches) if m[0] != path}
+    return replace(found, others=tuple(f"{name} ({n} images)" for name, n in others.items()))
 
 
 def _files_in(folder: Path) -> list[Path]:

@@ -41,9 +41,11 @@ def find_shortfall(
 ) -> Shortfall | None:
     """None where a student keeps ENOUGH of its teacher and does not fail its audit, or where there is none at all."""
     chance = 1 / len(info.data.class_names)
-    teacher = info.teacher.val_accuracy - chance
+    luck = 2 * math.sqrt(chance * (1 - chance) / info.data.val_count)
+    # of a teacher at chance, every student keeps enough; what is kept has to be more than luck
+    least = max(ENOUGH * (info.teacher.val_accuracy - chance), luck)
     failing = [_status(member, r) == "fail" for r, member in zip(front, members, strict=True)]
-    kept = [r.val["accuracy"] - chance >= ENOUGH * teacher for r in front]
+    kept = [r.val["accuracy"] - chance >= least for r in front]
     if not front or any(k and not f for k, f in zip(kept, failing, strict=True)):
         return None
     best = front[0].val["accuracy"]
