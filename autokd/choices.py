@@ -78,7 +78,7 @@ def _check_losses(config: Config, classes: int | None) -> None:
     mixing = [name for name in ("mixup", "cutmix") if max(values_of(getattr(train, name))) > 0]
     if mixing and {*losses} <= {*NEED_HARD_LABELS}:
         raise ConfigError(
-            f"train.{mixing[0]}: {', '.join(losses)} needs one label an image, which mixed images have not; "
+            f"train.{mixing[0]}: {', '.join(losses)} needs one label an image, and mixed images have two; "
             "set it to 0, or add another distill.loss"
         )
     if config.data.unlabelled:

@@ -25,7 +25,7 @@ from autokd.records import REMEASURED, AssistantInfo, Budget, Candidate, Cost, E
 from autokd.report.card import card as card_of
 from autokd.report.change import worst_change_html
 from autokd.report.frame import COLUMNS, front_frame, front_page, stored_front
-from autokd.report.parallel import parallel_html
+from autokd.report.parallel import _axis, parallel_html
 from autokd.report.plot import pareto_html
 from autokd.report.words import summarise
 from autokd.tracking.trial_run import trial_points, trial_tags
@@ -437,6 +437,10 @@ def test_every_student_that_was_trained_to_its_end_is_a_line_through_what_differ
     assert stages == [r.candidate.describe_stages() for r in complete]
     assert trace["line"]["color"] == [float(r in FRONT) for r in complete]
     assert "5 students, the 3 of the front in red" in html
+
+
+def test_numbers_at_an_axis_have_four_digits():
+    assert _axis("width", ["2.08319458888", "16"])["ticktext"] == ["2.083", "16"]
 
 
 def test_costs_are_logarithmic_axes_with_their_units():

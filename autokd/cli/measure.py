@@ -70,7 +70,7 @@ def cache(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What searches keep in .autokd to use again, and how to be rid of it. Results are not touched."""
+    """What searches keep in .autokd to use again, and how to remove it. Results are not touched."""
     from autokd.console.documents import cleared_document, kept_document
     from autokd.console.kept import print_cleared, print_kept
     from autokd.console.output import answer

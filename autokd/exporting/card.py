@@ -23,22 +23,23 @@ def model_card(
     exported: Exported, recorded: CandidateFile, data: DataInfo, *, recipe: Recipe, facts: Facts
 ) -> str:
     """Markdown. What is not known is left out, and what was not measured is not claimed."""
-    stage = recorded.candidate.stages[-1]
+    taught = any(stage.teachers for stage in recorded.candidate.stages)
+    made = "distilled by autokd" if taught else "trained by autokd on labels alone"
     sections = {
-        f"# {stage.student.describe()}": [
-            f"An image classifier of {len(data.class_names)} classes, distilled by autokd: {exported.source}.",
+        f"# {recorded.candidate.student.describe()}": [
+            f"An image classifier of {len(data.class_names)} classes, {made}: {exported.source}.",
             f"`{exported.path.name}`, {exported.precision}, {format_bytes(exported.size_bytes)}."
             f"{_in_float(exported)}",
         ],
         "## Use": [*_use(exported, data, recipe)],
-        "## Training": [*_training(recorded, stage, data)],
+        "## Training": [*_training(recorded, data, taught=taught)],
         "## Accuracy": [*_accuracy(exported, data, facts)],
         "## Costs": [*_costs(exported, facts)],
         "## Fairness": [*_fairness(exported, facts)],
         "## Limits": [
             f"- Measured on {data.name} ({data.source}) alone; other images, cameras or populations were not.",
             "- Val chose this student among others, which flatters its accuracy on val.",
-            "- What its teacher gets wrong it may have learnt from it.",
+            *(["- What its teacher gets wrong it may have learnt from it."] if taught else []),
         ],
     }
     parts = ["\n".join((heading, "", *lines)) for heading, lines in sections.items() if lines]
@@ -69,15 +70,26 @@ def _use(exported: Exported, data: DataInfo, recipe: Recipe) -> Iterator[str]:
     )
 
 
-def _training(recorded: CandidateFile, stage: Stage, data: DataInfo) -> Iterator[str]:
+def _training(recorded: CandidateFile, data: DataInfo, *, taught: bool) -> Iterator[str]:
+    """A line for each training in turn, the last of which made what is shipped."""
     members = [member.model or "?" for member in recorded.config.teacher.members]
-    weights = ", ".join(f"{name} {weight:.3g}" for name, weight in stage.loss_weights.items())
-    yield f"- Teacher: {' + '.join(members)}, weights {recorded.teacher_hash}. {recorded.candidate.describe_stages()}."
+    role = "Teacher" if taught else "No teacher taught it; the one that audits compare it with"
+    yield f"- {role}: {' + '.join(members)}, weights {recorded.teacher_hash}."
     yield (
         f"- Data: {data.name}, {data.train_count:,} images to train on, {data.val_count:,} val, "
         f"{data.test_count:,} test; hash {data.hash}."
     )
-    yield f"- Losses: {weights}; temperature {stage.temperature:.3g}; {stage.training.epochs} epochs; seed {recorded.seed}."
+    yield from (f"- {_one_training(stage)}." for stage in recorded.candidate.stages)
+    yield f"- Seed: {recorded.seed}."
+
+
+def _one_training(stage: Stage) -> str:
+    """``student, from assistant 1: losses ce 0.1, kd 1; temperature 4; 12 epochs``"""
+    weights = ", ".join(f"{name} {weight:.3g}" for name, weight in stage.loss_weights.items())
+    source = " and ".join(stage.teachers) or "labels alone"
+    heat = f"; temperature {stage.temperature:.3g}" if stage.teachers else ""
+    said = f"{stage.name}, from {source}".replace("_", " ")
+    return f"{said}: losses {weights}{heat}; {stage.training.epochs} epochs"
 
 
 def _accuracy(exported: Exported, data: DataInfo, facts: Facts) -> Iterator[str]:

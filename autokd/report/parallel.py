@@ -17,6 +17,7 @@ from autokd.variation import varying_params
 
 MOST_AXES = 6  # of parameters: the frame that MLflow shows the page in is narrow
 WIDE = 20  # ratio of largest to smallest above which an axis is logarithmic
+FEW = 8  # values of an axis that are all written at it
 SHORT = 34  # letters of a value on an axis
 
 
@@ -83,7 +84,10 @@ def _axis(label: str, texts: Sequence[str]) -> Mapping[str, Any]:
     if min(numbers) > 0 and max(numbers) / min(numbers) > WIDE:
         return _log_axis(label, numbers, write=lambda value: f"{value:.2g}")
     axis: dict[str, Any] = {"label": label, "values": numbers}
-    return axis | ({"tickvals": sorted(set(numbers))} if len(set(numbers)) <= 8 else {})
+    few = sorted(set(numbers))
+    if len(few) > FEW:
+        return axis
+    return axis | {"tickvals": few, "ticktext": [f"{value:.4g}" for value in few]}
 
 
 def _log_axis(
