@@ -82,13 +82,13 @@ def test_a_damaged_event_is_named_with_what_can_be_done(url, kind):
     at = record.index("0.") + 2
     change(url, place, "record", flip(record, at))
     advice = {
-        "result": r"`autokd sync s --repair` does without it: a trial that loses its result is trained again",
-        "proposal": r"go on from what MLflow has .* begin another search with --new",
+        "result": r"or `autokd sync s --repair` does without it: a trial that loses its result is trained again",
+        "proposal": r"or move it away and the same command begins anew",
     }
     with pytest.raises(
         StorageError,
         match=rf"search s: event {place} \({kind} of trial {trial}\) is not what was written there: "
-        rf"its checksum does not fit; put back a copy of the ledger, or {advice[kind]}",
+        rf"its checksum does not fit; put back a copy of the ledger, {advice[kind]}",
     ):
         Ledger(url, "s")
 
@@ -146,6 +146,33 @@ def test_a_row_without_a_checksum_that_can_not_be_understood_is_named_too(url, r
     place = next(e[0] for e in events(url) if e[1] == "result")
     change(url, place, "record", record)
     with pytest.raises(StorageError, match=rf"event {place} \(result of trial \d+\) .*{told}"):
+        Ledger(url, "s")
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_byte_that_is_no_text_any_more_is_an_event_that_can_be_repaired(url, tmp_path, sealed):
+    searched(url)
+    place, _, trial, record = next(e for e in events(url) if e[1] == "result")
+    if not sealed:
+        change(url, place, "record", re.sub(', "checksum": "[0-9a-f]+"', "", record))
+    path = tmp_path / "ledger.db"
+    written = path.read_bytes()
+    at = written.index(b'"state": "', written.index(f'"number": {trial}, "seed"'.encode())) + 12
+    path.write_bytes(written[:at] + bytes([written[at] ^ 128]) + written[at + 1 :])
+    with pytest.raises(StorageError, match=rf"event {place} \(result of trial {trial}\)"):
+        Ledger(url, "s")
+    with closing(Ledger(url, "s", repair=True)) as ledger:
+        assert not ledger.entries[trial].results
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda good: b"x" * len(good), lambda good: good[: len(good) // 2]]
+)
+def test_a_file_that_is_no_ledger_any_more_is_refused_with_what_to_do(url, tmp_path, damage):
+    searched(url)
+    path = tmp_path / "ledger.db"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(StorageError, match=r"can't be opened: .*; put back a copy .* begins anew"):
         Ledger(url, "s")
 
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.event import listen
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from autokd.errors import ConfigError, StorageError, first_line
@@ -33,6 +34,10 @@ from autokd.masking import without_secrets
 
 CONNECT_SECONDS = 10  # after which a database server is taken to be away
 BACKENDS = ("sqlite", "postgresql")  # of a ledger
+BEGIN_ANEW = (  # of a ledger that can't be mended
+    "put back a copy of the ledger, or move it away and the same command begins anew; "
+    "what MLflow has stays there until then (`autokd front`, `autokd export`)"
+)
 STUDY_DIGITS = 6  # of a study's name, after the search's and a hyphen
 
 EVENTS = Table(
@@ -170,11 +175,19 @@ def open_engine(url: str, **options: Any) -> Engine:
     """Return what connects to a ledger. Raises ConfigError where none can be there, StorageError without a driver."""
     shown = shown_url(url)
     try:
-        return create_engine(url, **options)
+        engine = create_engine(url, **options)
     except ImportError as error:
         raise StorageError(
             f"{shown}: the ledger needs {error.name}; pip install 'autokd[postgres]'"
         ) from None
+    if engine.dialect.name == "sqlite":
+        listen(engine, "connect", _read_any_bytes)
+    return engine
+
+
+def _read_any_bytes(connection: Any, _record: object) -> None:
+    """So that a text of which a byte was damaged is found by its event's checksum, and not refused by SQLite, which names none."""
+    connection.text_factory = lambda text: text.decode(errors="surrogateescape")
 
 
 def _refuse_unreadable(url: str, error: Exception) -> None:
@@ -190,7 +203,8 @@ def cannot_open(shown: str, error: Exception) -> StorageError:
         return StorageError(
             f"{shown}: the ledger {locked_by(Path(make_url(shown).database or ''))}"
         )
-    return StorageError(f"{shown}: the ledger can't be opened: {first_line(error)}")
+    cure = f"; {BEGIN_ANEW}" if re.search(r"malformed|not a database", str(error)) else ""
+    return StorageError(f"{shown}: the ledger can't be opened: {first_line(error)}{cure}")
 
 
 def shown_url(url: str) -> str:

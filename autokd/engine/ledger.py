@@ -18,7 +18,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
 
-from autokd.engine.database import EVENTS, STATUS, cannot_open, open_engine, shown_url
+from autokd.engine.database import BEGIN_ANEW, EVENTS, STATUS, cannot_open, open_engine, shown_url
 from autokd.engine.deaths import UNKNOWN
 from autokd.engine.place import brought_here
 from autokd.engine.seal import MISREAD, seal, unseal
@@ -123,7 +123,7 @@ class Ledger:
             for place, (at, *event) in enumerate(events):
                 if at != place:
                     raise StorageError(
-                        f"{self._shown}: search {study}: event {place} is missing; put back a copy of the ledger"
+                        f"{self._shown}: search {study}: event {place} is missing; {BEGIN_ANEW}"
                     )
                 self._read_again(place, *event, repair=repair)
         except StorageError:
@@ -231,12 +231,12 @@ class Ledger:
             what = kind if trial is None else f"{kind} of trial {trial}"
             raise StorageError(
                 f"{self._shown}: search {self._study}: event {place} ({what}) is not what was written there: "
-                f"{why}; put back a copy of the ledger, or "
+                f"{why}; "
                 + (
-                    f"`autokd sync {self._study} --repair` does without it: a trial that loses its result is trained "
-                    "again; what MLflow has of it stays there"
+                    f"put back a copy of the ledger, or `autokd sync {self._study} --repair` does without it: "
+                    "a trial that loses its result is trained again; what MLflow has of it stays there"
                     if kind in LOSABLE
-                    else "go on from what MLflow has (`autokd front`, `autokd export`) and begin another search with --new"
+                    else BEGIN_ANEW
                 )
             ) from None
 

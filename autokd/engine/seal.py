@@ -24,6 +24,7 @@ def unseal(sealed: str, where: Where) -> Any:
     """What was sealed. An event that an earlier version wrote has no checksum. Raises ValueError where it does not fit."""
     found = _SEAL.search(sealed)
     if found is None:
+        sealed.encode()  # a damaged byte that is no text stands for itself, and nothing else would notice
         return json.loads(sealed)
     record = sealed[: found.start()] + "}"
     if found[1] != _checksum(record, where):
