@@ -99,7 +99,8 @@ def test_servers_that_do_not_answer_are_problems_without_their_passwords(
     [
         ({"tracking_uri": "file:./mlruns"}, "MLflow store", "is not a store that autokd can use"),
         ({"ledger": "nonsense"}, "ledger", "is no database"),
-        ({"ledger": "oracle://host/name"}, "ledger", "needs|No module named"),
+        ({"ledger": "oracle://host/name"}, "ledger", "is no database"),
+        ({"ledger": "postgresql+pg8000://host/name"}, "ledger", "the ledger needs pg8000; pip"),
     ],
 )
 def test_an_address_that_is_none_is_a_problem(
