@@ -47,6 +47,8 @@ def drafted(*options: str) -> Config:
     ("size", "mode", "expected", "families"),
     [
         ((8, 8), "L", 8, ("resnet", "convnext")),
+        ((28, 28), "L", 28, ("resnet", "convnext")),
+        ((4, 5), "RGB", 8, ("resnet", "convnext")),
         ((32, 32), "RGB", 32, ("resnet", "convnext")),
         ((300, 200), "RGB", 96, ("resnet", "mobilenetv3")),
     ],
@@ -115,6 +117,19 @@ def test_of_two_tables_the_one_that_tells_of_most_images_is_taken_and_the_other_
     assert metadata is not None
     assert metadata.path == Path("all.csv")
     assert "# not taken: a_few.csv (3 images)" in Path("search.yaml").read_text(encoding="utf-8")
+
+
+def test_a_folder_that_is_not_there_yet_is_made_for_the_file(place):
+    write_images(place / "images")
+    assert autokd("init", "images", "--output", "new/deeper/search.yaml").status == 0
+    load_config(place / "new" / "deeper" / "search.yaml")
+
+
+def test_a_teacher_s_model_without_its_weights_is_refused(place):
+    write_images(place / "images")
+    done = autokd("init", "images", "--teacher-model", "resnet18")
+    assert done.status == 2
+    assert "--teacher-model resnet18 says what --teacher's weights are of" in done.err
 
 
 def test_a_limit_is_kept_and_without_one_a_tenth_of_the_teacher_is(place):

@@ -60,6 +60,10 @@ def init(
         raise ConfigError(
             f"{output}: is there already; give another --output, or --force to overwrite it"
         )
+    if teacher_model and not teacher:
+        raise ConfigError(
+            f"--teacher-model {teacher_model} says what --teacher's weights are of; give --teacher FILE too"
+        )
     wishes = Wishes(
         teacher=teacher,
         teacher_model=teacher_model,
@@ -73,6 +77,7 @@ def init(
             log.warning("%s", note)
         text = draft(found, wishes, gpu=choose_device().type == "cuda")
     with storage_errors(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, encoding="utf-8")
     answer(
         lambda: {"file": output, "images": found},

@@ -14,6 +14,7 @@ from autokd.drafting.models import SMALL, Ladder, Maker, recognise, teacher_to_t
 from autokd.quantities import format_count
 from autokd.records import Budget
 
+LEAST = 8  # pixels that all families take
 FULL = 224  # pixels of photographs where a GPU trains,
 ON_CPU = 96  # and where none does
 STEPS = 2000  # of training that a student gets, about
@@ -76,6 +77,8 @@ def _image_size(found: FoundImages, wished: int | None, *, gpu: bool) -> tuple[i
     least, most = found.sides
     if wished:
         return wished, "as you asked"
+    if least < LEAST:
+        return LEAST, f"the least that these families take; the shortest side of all is {least}"
     if most <= SMALL:
         return least, "as they are stored" if found.same_size else "the shortest side of all"
     limit = FULL if gpu else ON_CPU

@@ -90,7 +90,7 @@ def recognise(path: Path, maker: Maker, image_size: int) -> str:
 def ladders(image_size: int) -> tuple[Ladder, ...]:
     """Families for images of this size."""
     if image_size <= SMALL:
-        patch = 1 if image_size <= SMALL // 4 else 2
+        patch = 1 if image_size < SMALL // 2 else 2  # patches of 2 are halved to nothing below 32
         return (
             Ladder(
                 model="resnet",
