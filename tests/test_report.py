@@ -215,7 +215,7 @@ def test_an_accuracy_before_pruning_is_not_drawn_at_the_cost_after_it():
 def test_the_page_of_changes_leaves_out_what_is_to_be_pruned_yet():
     audited = to_be_pruned(8, audit=HARMED), result_of(1, audit=HARMED)
     html = worst_change_html(audited, FRONT, title="s")
-    assert "not shown: 1 that were stopped before they were pruned" in html
+    assert "Not shown: 1 that were stopped before they were pruned" in html
     assert "trial 8" not in html
 
 
@@ -413,6 +413,14 @@ def test_the_page_of_changes_explains_its_signs_even_where_all_verdicts_are_alik
     html = worst_change_html(audited, audited[:1], title="glasses")
     assert "fail (2)" in html
     assert '"showlegend":true' in html
+
+
+def test_the_page_of_changes_counts_those_of_which_no_group_could_be_judged():
+    small = make_audit(status="undecided", worst_change=None)
+    shown, left_out = replace(RESULTS[1], audit=HARMED), replace(RESULTS[4], audit=small)
+    said = "Not shown: 1 none of whose groups has images enough to judge"
+    assert said in worst_change_html([shown, left_out], [shown], title="glasses")
+    assert said in worst_change_html([left_out], [], title="glasses")
 
 
 def test_the_page_of_changes_without_an_audited_trial_is_still_a_page():

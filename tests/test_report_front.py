@@ -58,10 +58,10 @@ def test_the_ends_of_the_front_and_the_cheapest_within_a_point_are_the_choice():
 
 def test_one_student_that_is_all_of_these_is_named_once():
     assert reasons(with_accuracies(0.95)) == {
-        0: "the most accurate, and the cheapest within 1 point of it, and the cheapest"
+        0: "the most accurate, the cheapest within 1 point of it and the cheapest"
     }
     assert reasons(with_accuracies(0.95, 0.7)) == {
-        0: "the most accurate, and the cheapest within 1 point of it",
+        0: "the most accurate and the cheapest within 1 point of it",
         1: "the cheapest",
     }
 
@@ -71,7 +71,7 @@ def test_a_student_that_fails_its_audit_is_not_the_one_in_between_while_another_
     front[2] = replace(front[2], audit=make_audit(status="fail"))
     assert reasons(front)[1] == "the cheapest within 1 point of it"
     front[:2] = [replace(r, audit=make_audit(status="fail")) for r in front[:2]]
-    assert reasons(front)[2] == "the cheapest within 1 point of it, and the cheapest"
+    assert reasons(front)[2] == "the cheapest within 1 point of it and the cheapest"
 
 
 def test_cheap_means_by_the_first_cost_that_is_an_objective():

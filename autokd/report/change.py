@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -17,14 +18,19 @@ def worst_change_html(
     results: Sequence[TrialResult], front: Sequence[TrialResult], *, title: str
 ) -> str:
     """Complete trials on val. Colour: accuracy change of the worst hit group; sign: the audit's verdict."""
-    shown = [
-        r for r in results if r.audit is not None and r.audit.worst_change is not None and r.cost
-    ]
-    whole = sum(result.before_pruning for result in shown)
-    shown = [result for result in shown if not result.before_pruning]
-    left_out = f"; not shown: {whole} that were stopped before they were pruned" if whole else ""
+    audited = [r for r in results if r.audit is not None and r.cost]
+    judged = [r for r in audited if r.audit and r.audit.worst_change is not None]
+    shown = [result for result in judged if not result.before_pruning]
+    counts = {
+        "that were stopped before they were pruned": len(judged) - len(shown),
+        "none of whose groups has images enough to judge": len(audited) - len(judged),
+    }
+    left_out = " and ".join(f"{count} {which}" for which, count in counts.items() if count)
+    if not shown:
+        said = f"Not shown: {left_out}." if left_out else "No student was audited."
+        return f"<!doctype html><title>{html.escape(title)}</title><p>{said}</p>\n"
     on_front = {result.number for result in front}
-    lowest = 100 * min((_change(r) for r in shown), default=0)
+    lowest = 100 * min(_change(r) for r in shown)
     figure = go.Figure()
     for verdict, symbol in SYMBOLS.items():
         group = [r for r in shown if r.audit and r.audit.status == verdict]
@@ -49,7 +55,10 @@ def worst_change_html(
             )
         )
     figure.update_layout(
-        title=f"{title}: accuracy, cost, and the change of the group that lost most (val){left_out}",
+        title={
+            "text": f"{title}: accuracy, cost, and the change of the group that lost most (val)",
+            "subtitle": {"text": f"Not shown: {left_out}." if left_out else ""},
+        },
         template="plotly_white",
         coloraxis={
             "colorscale": "Cividis",
@@ -69,8 +78,8 @@ def worst_change_html(
         ticktext=[format_cost("macs", tick) for tick in ticks],
     )
     figure.update_yaxes(title="val accuracy", tickformat=".1%")
-    html: str = figure.to_html(include_plotlyjs=True, full_html=True)
-    return html
+    page: str = figure.to_html(include_plotlyjs=True, full_html=True)
+    return page
 
 
 def _change(result: TrialResult) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from autokd.quantities import format_cost, share_of
 from autokd.records import COSTS, AuditFigures, FrontMember, TeacherInfo, TrialResult
@@ -47,15 +47,13 @@ def choose(
         ),
         ("the cheapest", min(front, key=lambda r: r.objective(cost))),
     )
-    chosen: dict[int, Choice] = {}
-    for reason, result in picks:
-        known = chosen.get(result.number)
-        chosen[result.number] = (
-            replace(known, reason=f"{known.reason}, and {reason}")
-            if known
-            else Choice(result=result, member=by_number[result.number], reason=reason)
-        )
-    return tuple(chosen.values())
+    chosen = {result.number: result for _, result in picks}
+    choices = []
+    for number, result in chosen.items():
+        *more, last = [reason for reason, each in picks if each.number == number]
+        reason = " and ".join([", ".join(more), last] if more else [last])
+        choices.append(Choice(result=result, member=by_number[number], reason=reason))
+    return tuple(choices)
 
 
 def choice_sentence(choice: Choice, teacher: TeacherInfo, *, link: str) -> str:
