@@ -43,7 +43,8 @@ def parallel_html(
         values = [result.objective(cost) for result in shown]
         axes.append(_log_axis(LIMITS[cost], values, write=partial(format_cost, cost)))
     accuracies = [result.val["accuracy"] for result in shown]
-    axes.append({"label": "val accuracy", "values": accuracies, "tickformat": ".1%"})
+    marks = _ticks(accuracies, write=lambda value: f"{value:.1%}")
+    axes.append({"label": "val accuracy", "values": accuracies} | marks)
     figure = go.Figure(
         go.Parcoords(
             dimensions=axes,
@@ -94,14 +95,14 @@ def _log_axis(
     label: str, values: Sequence[float], *, write: Callable[[float], str]
 ) -> Mapping[str, Any]:
     logs = [math.log10(value) for value in values]
-    low, high = min(logs), max(logs)
+    return {"label": label, "values": logs} | _ticks(logs, write=lambda log: write(10**log))
+
+
+def _ticks(values: Sequence[float], *, write: Callable[[float], str]) -> dict[str, Any]:
+    """Six from end to end; written by us, since Plotly adds both ends once more, across the axis's name."""
+    low, high = min(values), max(values)
     ticks = [low + (high - low) * i / 5 for i in range(6)] if high > low else [low]
-    return {
-        "label": label,
-        "values": logs,
-        "tickvals": ticks,
-        "ticktext": [write(10**tick) for tick in ticks],
-    }
+    return {"tickvals": ticks, "ticktext": [write(tick) for tick in ticks]}
 
 
 def _short(key: str) -> str:
