@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from test_engine_driver import CONFIG
 
-from autokd.engine.executors import InProcess, Work
+from autokd.engine.executors import InProcess, ProcessPool, Work
 from autokd.records import TEACHER, Candidate, Stage, StudentSpec, Training, TrialResult
 from autokd.task import create_task
 
@@ -59,9 +60,14 @@ def outcome(result: TrialResult):
     return (result.number, result.state, result.reason, dict(result.val), result.seed)
 
 
+def in_process(cache: Path) -> InProcess:
+    new_pool = partial(ProcessPool, 1, CONFIG, cache=cache, device="cpu", threads=1)
+    return InProcess(create_task(CONFIG, cache=cache, device="cpu", threads=1), new_pool)
+
+
 def here(cache: Path, *works: Work):
     """What they come to in this process."""
-    executor = InProcess(create_task(CONFIG, cache=cache, device="cpu", threads=1))
+    executor = in_process(cache)
     found = []
     for each in works:
         executor.submit(each)

@@ -198,12 +198,12 @@ def test_a_dead_workers_trial_is_tried_again_from_its_last_pause_twice_at_most(u
 
 
 class Here(AtOnce):
-    """Trains in the driver's own process, which it ends with some of the work."""
+    """Trains in the driver's own process, which it ends with some of the work, but not with what is apart."""
 
     in_process = True
 
     def next_result(self):
-        if self.dies(self.works[0]):
+        if self.dies(self.works[0]) and not self.works[0].apart:
             os._exit(1)
         return super().next_result()
 
@@ -226,16 +226,19 @@ def run_until_it_ends(path: Path, executor: AtOnce, *, again: bool = False) -> i
 
 
 @pytest.mark.parametrize("paused", [False, True])
-def test_a_trial_that_ends_its_driver_three_times_is_passed_over(undisturbed, tmp_path, paused):
+def test_a_trial_that_ends_its_driver_is_passed_over_when_it_has_ended_two_more_processes(
+    undisturbed, tmp_path, paused
+):
     path = tmp_path / "ledger.db"
     doomed = next(e.number for e in undisturbed[0].entries[4:] if len(e.results) > 1)
     executor = Here(dies=lambda work: work.number == doomed and bool(work.before) == paused)
-    assert run_until_it_ends(path, executor) == MOST_DEATHS + 1
+    assert run_until_it_ends(path, executor) == 1
     ledger = open_ledger(path)
     result = ledger.entries[doomed].result
     assert (result.state, result.reason) == (
         "failed",
-        "its process died 3 times: the search's own process, by a crash, a kill or out of memory",
+        "its process died 3 times: the search's own process, by a crash, a kill or out of memory; "
+        "killed, or out of memory",
     )
     assert len(result.history) == (1 if paused else 0)
     others = [entry.result.state for entry in ledger.entries if entry.number != doomed]
@@ -243,10 +246,33 @@ def test_a_trial_that_ends_its_driver_three_times_is_passed_over(undisturbed, tm
     assert len(others) == 29
 
 
-def test_a_further_seed_that_ends_its_driver_three_times_is_passed_over(tmp_path):
+def test_a_driver_that_is_killed_again_and_again_within_one_part_blames_no_trial(
+    undisturbed, tmp_path
+):
+    path, died = tmp_path / "ledger.db", tmp_path / "died"
+
+    class Killed(Here):
+        def next_result(self):
+            if self.works[0].number == 3 and not died.exists():
+                os._exit(1)
+            return super().next_result()
+
+    def run(kills: int) -> int:
+        for _ in range(kills):
+            if os.fork() == 0:
+                make_driver(open_ledger(path)).run(Killed())
+            os.wait()
+        died.touch()
+        return run_until_it_ends(path, Killed())
+
+    assert run(2 * MOST_DEATHS + 1) == 0
+    assert history_of(open_ledger(path)) == history_of(undisturbed[0])
+
+
+def test_a_further_seed_that_ends_its_driver_is_passed_over_likewise(tmp_path):
     path = tmp_path / "ledger.db"
     executor = Here(dies=lambda work: work.number == 1 and work.folder.name == "repeat_1")
-    assert run_until_it_ends(path, executor, again=True) == MOST_DEATHS + 1
+    assert run_until_it_ends(path, executor, again=True) == 1
     entries = open_ledger(path).entries
     assert [entries[n].repeats[0].state for n in (0, 1)] == ["complete", "failed"]
     assert entries[1].result.state == "complete"

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from engine_work import here, make_cache, outcome, work
+from engine_work import here, in_process, make_cache, outcome, work
 from test_engine_driver import CONFIG
 
 from autokd.config import override_config
 from autokd.engine.deaths import Died
-from autokd.engine.executors import ProcessPool
+from autokd.engine.executors import InProcess, ProcessPool
 from autokd.engine.processes import NEEDED, end, import_ahead, new_pool, undisturbed_start
 from autokd.errors import ConfigError, DataError
 
@@ -50,6 +50,22 @@ def crash(pid: int) -> None:
 
 
 KILLED, CRASHED = "SIGKILL: killed, or out of memory", "SIGSEGV: a crash in native code"
+
+
+def test_a_part_with_which_a_process_died_comes_to_the_same_in_one_of_its_own(cache, tmp_path):
+    executor = in_process(cache)
+    executor.submit(replace(work(0, tmp_path / "apart"), apart=True))
+    found = outcome(executor.next_result()[1])
+    assert [found] == here(cache, work(0, tmp_path / "here"))
+
+
+def test_what_ends_its_process_apart_does_not_end_the_driver(cache, tmp_path):
+    pool = ProcessPool(1, CONFIG, cache=cache, device="cpu", threads=1)
+    executor = InProcess(in_process(cache)._task, lambda: pool)
+    executor.submit(replace(work(0, tmp_path, epochs=400), apart=True))
+    timer = threading.Timer(2.0, lambda: crash(worker_of(pool)))
+    timer.start()
+    assert executor.next_result() == (0, Died(CRASHED))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +127,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 from engine_work import CONFIG, work
-from autokd.engine.executors import ProcessPool
+from autokd.engine.executors import InProcess, ProcessPool
 
 if __name__ == "__main__":
     pool = ProcessPool(2, CONFIG, cache=Path(sys.argv[1]), device="cpu")

@@ -83,10 +83,11 @@ class Driver:
             self.ledger.leave(self._busy)  # interrupted, and not dead: that is no trial's fault
 
     def _submit(self, entry: Entry, executor: Executor) -> None:
+        work = self._work(entry)
         self._busy.add(entry.number)
-        if self._in_process and not entry.under_way:
+        if self._in_process and not (entry.under_way or work.apart):
             self.ledger.begin(entry.number)
-        executor.submit(self._work(entry))
+        executor.submit(work)
 
     def _bury_what_ended_an_earlier_run(self) -> None:
         for entry in self.ledger.entries:
@@ -173,6 +174,7 @@ class Driver:
             cost=cost if isinstance(cost, Cost) else None,
             until=until if until < epochs else None,
             before=entry.result,
+            apart=entry.deaths > 0,
         )
 
     def _running(self, entry: Entry) -> Running:

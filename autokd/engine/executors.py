@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -38,12 +39,13 @@ class Work:
     cost: Cost | None  # what follows from the student's shapes
     until: int | None  # epochs of the trial's own after which it pauses; None: its end
     before: TrialResult | None  # what its last pause came to
+    apart: bool = False  # a process has died with it: it may not end the driver's
 
 
 class Executor(Protocol):
     """Takes work while it has room, and gives results in the order in which they come."""
 
-    in_process: bool  # a part that ends its process ends the driver
+    in_process: bool  # a part that ends its process ends the driver, unless it is apart
 
     @property
     def has_room(self) -> bool: ...
@@ -58,12 +60,14 @@ class Executor(Protocol):
 
 
 class InProcess:
-    """One trial at a time, here."""
+    """One trial at a time, here; work that is to be apart, in a process of its own."""
 
     in_process = True
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, new_pool: Callable[[], ProcessPool]) -> None:
+        """`new_pool`: of one worker with as many threads as here, for the same bits."""
         self._task = task
+        self._new_pool = new_pool
         self._work: Work | None = None
 
     @property
@@ -76,6 +80,10 @@ class InProcess:
     def next_result(self) -> tuple[int, TrialResult | Died]:
         assert self._work is not None
         work, self._work = self._work, None
+        if work.apart:
+            with closing(self._new_pool()) as pool:
+                pool.submit(work)
+                return pool.next_result()
         return work.number, evaluate(work, self._task)
 
     def close(self) -> None:
@@ -98,9 +106,13 @@ class ProcessPool:
         cache: Path,
         device: str | None,
         hashes: tuple[str, str] | None = None,
+        threads: int | None = None,
     ) -> None:
-        """`hashes` are those of the driver's task: a worker that finds others ends the search."""
-        threads = share_threads(workers)
+        """`hashes` are those of the driver's task: a worker that finds others ends the search.
+
+        `threads` of each; None: its share of this machine's.
+        """
+        threads = threads or share_threads(workers)
         self._gpu = choose_device(device).type != "cpu"
         self._task_arguments = (config, cache, device, threads, hashes)
         self._idle = [self._new_pool() for _ in range(workers)]

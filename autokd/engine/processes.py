@@ -14,13 +14,15 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.context import BaseContext
+from pathlib import Path
 
 from autokd.orphan import end_with_parent
 
 # A trial and its report. What a latency needs takes seconds more, and most searches measure none while they train.
 NEEDED = ("autokd.engine.executors", "autokd.fairness.page", "matplotlib.backends.backend_svg")
+OOM_SCORE = Path("/proc/self/oom_score_adj")  # of Linux: a thousand is all memory
 SERVER = "autokd.fork_server"  # before them: imports take seconds, in which a driver may be killed
 
 
@@ -83,6 +85,8 @@ def _start(
     environment: Mapping[str, str], start: Callable[..., None], arguments: tuple[object, ...]
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a server that the caller had already
+    with suppress(OSError):  # where memory is used up, a worker is to end, and not its driver
+        OOM_SCORE.write_text("500")
     os.environ.update(environment)  # as it is now, not as it was when the server began
     end_with_parent()  # a killed driver leaves nobody who trains on in the folders that the next one uses
     start(*arguments)

@@ -37,7 +37,7 @@ def train_again(
         while True:
             while executor.has_room and (entry := _next(ledger, numbers, busy, times)):
                 busy.add(entry.number)
-                if executor.in_process:
+                if executor.in_process and not entry.deaths:
                     ledger.begin(entry.number)
                 executor.submit(work(entry))
             if not busy:
@@ -98,6 +98,7 @@ def _work(entry: Entry, *, seed: int, folder: Path) -> Work:
         cost=entry.result.cost,
         until=None,
         before=None,
+        apart=entry.deaths > 0,
     )
 
 

@@ -224,9 +224,12 @@ def _make_executor(ready: Prepared) -> Executor:
             gpus_per_trial=search.gpus_per_trial,
             cpus_per_trial=search.cpus_per_trial,
         )
+    new_pool = partial(
+        ProcessPool, search.workers, config, cache=cache, device=device, hashes=task.hashes
+    )
     if search.starts_processes:
-        return ProcessPool(search.workers, config, cache=cache, device=device, hashes=task.hashes)
-    return InProcess(task)
+        return new_pool()
+    return InProcess(task, partial(new_pool, threads=task.threads))
 
 
 def _recall_scale(book: Ledger, ready: Prepared) -> Scale:
