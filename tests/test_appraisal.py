@@ -138,6 +138,7 @@ def test_a_kept_teacher_is_announced_with_the_way_to_train_it_anew(tmp_path, cap
     teacher, _ = load_teacher(HERE, DATA, device=CPU, probe=QUICK, **places)
     logits = predict(teacher.model, DATA.val, inputs=teacher.inputs, device=CPU)
     found = appraise(HERE, teacher, DATA, logits, kept=[home])
+    caplog.clear()
     with caplog.at_level(logging.INFO, logger="autokd"):
         found.say()
     assert caplog.messages[0].startswith("teacher: val ")

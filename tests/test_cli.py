@@ -208,7 +208,7 @@ BAD_INPUT = {
         r"budget: none of \d+ sampled students fits it; smallest found: macs .* \(limit 1.00k\)",
     ),
     "no images": (no_images, r"images: holds no class folder"),
-    "one class": (one_class, r"images: the set has 1 class"),
+    "one class": (one_class, r"images/a: is the only class folder, a classifier needs two"),
     "no such folder": (
         changed(data={"source": "folder", "root": "none"}),
         r"none: is not a folder",

@@ -19,6 +19,12 @@ STARTER = (
 )
 
 
+def hear_every_signal() -> None:
+    """Also where the tests run under nohup, which ignores some."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def is_there(pid: int) -> bool:
     """And no zombie, which nobody may have asked about yet."""
     try:
@@ -35,7 +41,7 @@ def test_nothing_of_it_is_left_however_its_starter_ends(kind):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=hear_every_signal,
     )
     pids = [int(starter.stdout.readline()) for _ in range(2)]
     assert all(map(is_there, pids))
