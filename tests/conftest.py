@@ -23,6 +23,7 @@ SEARCH_SPACES = Path(__file__).parent.parent / "search_spaces"
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for what tests start: two of them share two cores
 os.environ["PYTHONWARNINGS"] = STRICT
+os.environ.pop("COLUMNS", None)  # xdist says 80 where there is no terminal
 
 
 @pytest.fixture(scope="session")

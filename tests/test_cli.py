@@ -377,6 +377,7 @@ def test_the_quickstart_leaves_a_front_beside_teacher_and_control(searched: Path
 
 @pytest.mark.slow
 def test_examples_of_help_run_as_they_stand(searched: Path) -> None:
+    make_images(searched / "images")  # what the example of `autokd init` looks at
     runs = [command for command in COMMANDS if command not in ENDLESS]
     for example in [help_example(command) for command in runs]:
         arguments = shlex.split(example.split(">")[0])[1:]

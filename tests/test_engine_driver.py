@@ -319,7 +319,7 @@ def test_a_candidate_of_other_data_is_not_run(finished):
 )
 def test_what_is_no_candidate_file_is_refused_in_one_line(text):
     with pytest.raises(
-        ConfigError, match=r"^mine\.yaml: is no candidate file of autokd"
+        ConfigError, match=r"^mine\.yaml: is (no candidate file of autokd|not valid YAML)"
     ) as refused:
         parse_candidate_file(text, source="mine.yaml")
     assert "\n" not in str(refused.value)
@@ -336,7 +336,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_search(tmp_path):
 def test_a_device_that_is_not_there_is_found_before_the_search(tmp_path):
     with pytest.raises(ConfigError, match="device 'tpu9' can't be used: "):
         run_search(CONFIG, directory=tmp_path, device="tpu9")
-    assert not list((tmp_path / CACHE).iterdir())
+    assert {path.suffix for path in (tmp_path / CACHE).iterdir()} <= {".lock"}  # its claim's
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def test_a_node_that_is_lost_takes_no_trial_with_it(cache, tmp_path):
         lost, results = 0, {}
         while len(results) < 2:
             number, result = executor.next_result()
-            if result is None:
+            if isinstance(result, Died):
                 lost += 1
                 executor.submit(works[number])
             else:
@@ -129,7 +129,7 @@ def test_nodes_with_caches_of_their_own_go_on_with_each_others_trials(
         for number in {0, 1} - results.keys():
             executor.submit(work(number, driver_cache, before=paused[number]))
             number, result = executor.next_result()
-            if result is not None:
+            if not isinstance(result, Died):
                 results[number] = result
     assert [outcome(results[n]) for n in range(2)] == here(
         cache, *[work(n, tmp_path / "here") for n in range(2)]
@@ -156,7 +156,7 @@ def test_a_node_that_can_not_reach_the_store_gives_its_trial_back(
     monkeypatch.setattr(ray_executor, "_evaluate", away)
     executor = make_executor(1, config=shared_by(tmp_path), folder=tmp_path / "driver")
     executor.submit(work(0, tmp_path / "driver"))
-    assert executor.next_result() == (0, Died())
+    assert executor.next_result() == (0, Died("its node could not reach search.shared"))
     (tmp_path / "store").rmdir()
     executor.submit(work(0, tmp_path / "driver"))
     with pytest.raises(StorageError, match="store: is not there"):

@@ -307,7 +307,7 @@ def test_a_server_that_dies_in_a_search_gets_its_trials_when_it_is_back(
     tracker.log_trial(make_result(2))
     assert time.monotonic() - start < 10
     assert tracker.pending == 2
-    with pytest.raises(TrackingError, match="the front and 2 of the trials are missing"):
+    with pytest.raises(TrackingError, match="lacks the front and 2 trials"):
         finish(tracker, [make_result(n) for n in range(3)], [2])
     with _server(store_directory, port):
         tracker.flush()
@@ -329,7 +329,7 @@ def test_a_server_that_is_away_when_a_search_begins_gets_it_when_it_is_back(
     tracker = begin(store)
     tracker.log_trial(make_result(0))
     assert (tracker.pending, tracker.run_id) == (1, None)
-    with pytest.raises(TrackingError, match="the front and 1 of the trials are missing"):
+    with pytest.raises(TrackingError, match="lacks the front and 1 trial;"):
         finish(tracker, [make_result(0)], [0])
     with _server(store_directory, port):
         tracker.log_trial(make_result(1))
