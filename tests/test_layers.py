@@ -18,7 +18,16 @@ LAYERS = (
     {"masking", "locked", "orphan"},
     {"fork_server"},
     {"records", "errors", "targets", "quantities", "stopwatch", "insight"},
-    {"parameters", "yaml_file", "class_order", "fairness", "peers", "runtime", "variation"},
+    {
+        "parameters",
+        "yaml_file",
+        "whole_file",
+        "class_order",
+        "fairness",
+        "peers",
+        "runtime",
+        "variation",
+    },
     {"sections"},
     {"config"},
     {

@@ -54,15 +54,8 @@ def print_check(file: Path, check: Check) -> None:
     least = in_turn * check.trial_seconds * (controls + (1 - controls) * check.least_share)
     most = in_turn * (check.trial_seconds + (check.live_seconds or 0.0))
     once = check.teacher_seconds or 0.0
-    teacher = (
-        f"training the teacher about {format_seconds(check.teacher_seconds)} (once), "
-        if check.teacher_seconds is not None
-        else "the teacher is there already, "
-        if any(member.train for member in check.config.teacher.members)
-        else ""
-    )
     out.print(
-        f"On this machine ({check.device}): {teacher}a trial about {format_seconds(check.trial_seconds)} "
+        f"On this machine ({check.device}): {_describe_teacher(check)}a trial about {format_seconds(check.trial_seconds)} "
         f"({check.typical.spec.describe()}), {count_of(search.trials, 'trial')} {_between(once + least, once + most)}."
     )
     if check.live_seconds is not None:
@@ -70,6 +63,14 @@ def print_check(file: Path, check: Check) -> None:
             "Trials that mix images (mixup, cutmix) or compare maps (hint, at, sp) ask the teacher at every step: "
             f"such a trial takes about {format_seconds(check.live_seconds)} more."
         )
+
+
+def _describe_teacher(check: Check) -> str:
+    """What there is to train of it, as the beginning of a list; empty for one that was made elsewhere."""
+    if check.teacher_seconds is not None:
+        return f"training the teacher about {format_seconds(check.teacher_seconds)} (once), "
+    made_here = any(member.train for member in check.config.teacher.members)
+    return "the teacher is there already, " if made_here else ""
 
 
 def _between(least: float, most: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -16,10 +15,11 @@ import torch
 from torch import nn
 
 from autokd.cost.macs import InputShape, describe_shape
-from autokd.errors import CostError, ExportError, one_line, storage_errors
+from autokd.errors import CostError, ExportError, one_line
 from autokd.records import content_hash
 from autokd.runtime import quantise, runtime_name, to_onnx
 from autokd.runtime.latency_server import Timing, describe_cpu, time_calls, time_graph
+from autokd.whole_file import write_whole
 
 SERVER_TIMEOUT = 600.0  # seconds that another device may take for one student
 CALIBRATION = 8  # images; a latency does not depend on what is in them
@@ -164,11 +164,7 @@ def measure_latency(
     if known and not (known.contended and decides):
         return known
     timing = probe(build(), input_shape, precision=precision)
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(asdict(timing)), encoding="utf-8")
-        part.replace(path)
+    write_whole(path, json.dumps(asdict(timing)))
     return timing
 
 

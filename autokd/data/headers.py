@@ -16,8 +16,9 @@ from PIL import Image
 
 from autokd.data.decode import UNREADABLE, explain, refuse_deep
 from autokd.data.image_tree import reading
-from autokd.errors import DataError, storage_errors
+from autokd.errors import DataError
 from autokd.quantities import count_of
+from autokd.whole_file import write_whole
 
 _GREY = ("L", "1")
 _ORIENTATION = 0x0112  # EXIF; 1 is upright
@@ -69,11 +70,7 @@ def read_headers(root: Path, files: Sequence[str], cache: Path) -> Headers:
         more = f" (and {count_of(len(bad) - 1, 'more such file')})" if len(bad) > 1 else ""
         raise DataError(f"{bad[0]}{more}")
     found = _sum_up(root, files, [header for header in headers if not isinstance(header, str)])
-    with storage_errors(path):
-        cache.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.part")
-        temporary.write_text(json.dumps(asdict(found)), encoding="utf-8")
-        temporary.replace(path)
+    write_whole(path, json.dumps(asdict(found)))
     return found
 
 

@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import io
 import json
-import os
 import sys
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
@@ -31,6 +30,7 @@ from autokd.data.split_names import split_of
 from autokd.data.stored_set import SPLITS, StoredSet
 from autokd.errors import ConfigError, DataError, one_line
 from autokd.records import UNLABELLED, content_hash
+from autokd.whole_file import write_whole
 
 _GREY = ("L", "1")
 _SAVED = ("dataset_dict.json", "state.json")  # what save_to_disk leaves in a folder
@@ -200,10 +200,7 @@ def _survey(reader: HuggingFaceReader, cache: Path) -> tuple[int, int | None]:
             break
     width, height = next(iter(sizes))
     image_size = width if len(sizes) == 1 and width == height else None
-    cache.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.part")
-    temporary.write_text(json.dumps({"channels": channels, "image_size": image_size}))
-    temporary.replace(path)
+    write_whole(path, json.dumps({"channels": channels, "image_size": image_size}))
     return channels, image_size
 
 
