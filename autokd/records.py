@@ -6,15 +6,19 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 TEACHER = "teacher"  # in Stage.teachers: the search's own teacher, not an earlier stage's student
+
+DONOR = "donor"  # the stage of a larger relative that a student inherits from; it teaches nobody
+PRETRAIN = "pretrain"  # the stage in which a student learns from teachers without labels
 
 UNLABELLED = -1  # the label of an image that has none
 
 PRECISIONS = ("fp32", "fp16", "int8")
 PRETRAINED = "pretrained"  # in StudentSpec.start
+HEIR = "heir"  # likewise
 
 Scalar = str | int | float | bool | None
 Arguments = Mapping[str, Any]  # values: Scalar, or a tuple of numbers
@@ -31,16 +35,25 @@ class StudentSpec:
     image_size: int  # pixels; images are square
     precision: str = "fp32"  # one of PRECISIONS: the numbers that it ships in
     pruned: float = 0.0  # share of its channels that a last stage removes
-    start: str | None = None  # PRETRAINED: timm's weights; else a file of them; None: random ones
+    # PRETRAINED: timm's weights; HEIR: a larger relative's, which its first stage starts from; else a file of them;
+    # None: random ones
+    start: str | None = None
+    # of each channel, that its pixels (0..1) are normalised by; None: the data's
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
     def identity(self) -> dict[str, Any]:
         """As `Stage.identity`."""
         return _in_use(asdict(self), _ADDED_TO_STUDENTS)
 
+    def architecture(self) -> dict[str, Any]:
+        """What its costs follow from: the identity without where its weights come from and what its pixels are normalised by."""
+        return replace(self, start=None, mean=None, std=None).identity()
+
     def describe(self) -> str:
-        """``resnet width=16 depth=1, 32 px``; ``…, pretrained, pruned 30%, int8`` where that is so."""
+        """``resnet width=16 depth=1, 32 px``; ``…, pretrained, pruned 30%, int8`` or ``…, heir`` where that is so."""
         arguments = " ".join(f"{k}={_short(v)}" for k, v in self.arguments.items())
-        notes = [PRETRAINED] if self.start else []
+        notes = [HEIR if self.start == HEIR else PRETRAINED] if self.start else []
         notes += [f"pruned {self.pruned:.0%}"] if self.pruned else []
         notes += [self.precision] if self.precision != "fp32" else []
         return ", ".join([f"{self.model} {arguments}".strip(), f"{self.image_size} px", *notes])
@@ -67,19 +80,23 @@ class Training:
     cutmix: float = 0.0  # likewise, of the share of an image that is another's
     ema: float = 0.0  # decay of the moving average of weights that is kept in their place; 0: none
     clip_norm: float = 0.0  # the most that the gradient's norm may be; 0: any
+    body_rate: float = 1.0  # factor of the learning rate of all but the classifier
+    trained_blocks: int | None = None  # from the last one back, beside the classifier; None: all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """One training. Its teachers are earlier stages' students, or the search's teacher; none: labels alone."""
 
-    name: str  # assistant_1, assistant_2, student, prune, finetune
+    name: str  # DONOR, assistant_1, assistant_2, PRETRAIN, student, prune, finetune
     student: StudentSpec
     teachers: tuple[str, ...]  # TEACHER or earlier stages' names
     loss_weights: Mapping[str, float]  # loss name -> weight > 0
     temperature: float  # divides both logits; > 0
     training: Training
-    start_from: str | None = None  # the earlier stage whose weights this one continues
+    # whose weights this one continues, or inherits from where they are another architecture's: TEACHER or an
+    # earlier stage; None: those that its student starts from
+    start_from: str | None = None
     mitigation: str = "none"  # what it does for groups: one of autokd.mitigation.MITIGATIONS
     # loss name -> its own keywords, such as DKD's alpha and beta; what is not here is as by default
     loss_arguments: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -102,8 +119,12 @@ _ADDED_TO_STAGES: Mapping[str, Any] = {
     "mitigation": "none", "loss_arguments": {}, "taps": 1, "balance": "fixed", "teacher_warmup": 0.0,
     "teacher_until": 1.0, "teacher_drop": 0.0,
 }  # fmt: skip
-_ADDED_TO_TRAINING = {"mixup": 0.0, "cutmix": 0.0, "ema": 0.0, "clip_norm": 0.0}
-_ADDED_TO_STUDENTS = {"precision": "fp32", "pruned": 0.0, "start": None}
+_ADDED_TO_TRAINING: Mapping[str, Any] = {
+    "mixup": 0.0, "cutmix": 0.0, "ema": 0.0, "clip_norm": 0.0, "body_rate": 1.0, "trained_blocks": None,
+}  # fmt: skip
+_ADDED_TO_STUDENTS: Mapping[str, Any] = {
+    "precision": "fp32", "pruned": 0.0, "start": None, "mean": None, "std": None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,14 +142,24 @@ class Candidate:
         """Trained once for all candidates that share them."""
         return tuple(stage for stage in self.stages if stage.name.startswith("assistant"))
 
+    @property
+    def donor(self) -> Stage | None:
+        """Trained once likewise; it has no epochs where it is a published model."""
+        return next((stage for stage in self.stages if stage.name == DONOR), None)
+
     def stage(self, name: str | None) -> Stage:
         return next(stage for stage in self.stages if stage.name == name)
 
     @property
+    def own_stages(self) -> tuple[Stage, ...]:
+        """Those that are this candidate's alone."""
+        others = (*self.assistants, self.donor)
+        return tuple(stage for stage in self.stages if stage not in others)
+
+    @property
     def epochs(self) -> int:
         """Of the stages that are the candidate's own."""
-        own = [stage for stage in self.stages if stage not in self.assistants]
-        return sum(stage.training.epochs for stage in own)
+        return sum(stage.training.epochs for stage in self.own_stages)
 
     @property
     def hash(self) -> str:
@@ -527,6 +558,9 @@ def _stage_from_dict(record: Mapping[str, Any]) -> Stage:
     student = dict(record["student"])
     arguments = student.get("arguments", {}).items()
     student["arguments"] = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments}
+    for key in ("mean", "std"):
+        if student.get(key) is not None:
+            student[key] = tuple(student[key])
     fields = dict(record) | {
         "student": StudentSpec(**student),
         "teachers": tuple(record["teachers"]),

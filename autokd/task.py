@@ -36,7 +36,7 @@ DEVICE_TOKEN = "AUTOKD_DEVICE_TOKEN"  # an environment variable: no secret stand
 
 
 class StudentCosts:
-    """Exact costs of students for one data set, known before anything is trained. Remembered by the spec's identity.
+    """Exact costs of students for one data set, known before anything is trained. Remembered by the spec's architecture.
 
     Students are built with the space's highest rates of dropout and stochastic depth: they cost nothing,
     and a model that does not know them is found out here and not in the middle of a search. So is one without the
@@ -51,7 +51,7 @@ class StudentCosts:
 
     def __call__(self, spec: StudentSpec) -> Cost:
         """MACs, parameters and size; raises an AutoKDError where the model can't be built or counted."""
-        key = content_hash(spec.identity())
+        key = content_hash(spec.architecture())
         if key not in self._known:
             try:
                 self._known[key] = exact_cost(

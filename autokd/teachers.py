@@ -318,7 +318,8 @@ def build_student(
 
 def inputs_of(spec: StudentSpec, data: ImageData) -> InputFormat:
     """What a student of this data is shown."""
-    return InputFormat(image_size=spec.image_size, mean=data.mean, std=data.std)
+    mean, std = spec.mean or data.mean, spec.std or data.std
+    return InputFormat(image_size=spec.image_size, mean=mean, std=std)
 
 
 def create(stage: Stage, data: ImageData, *, start: bool = False) -> nn.Module:
@@ -347,7 +348,7 @@ def measure_student(
         lambda: deployed(build_student(spec, data)),
         (data.info.channels, spec.image_size, spec.image_size),
         precision=spec.precision,
-        key=content_hash([spec.identity(), len(data.info.class_names), *code_of(spec.model)]),
+        key=content_hash([spec.architecture(), len(data.info.class_names), *code_of(spec.model)]),
         folder=cache / "latencies",
         decides=decides,
         check=False,  # against a second count: of the trained student, when it is finished
