@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ class CachedLogits:
     def val_logits(self, val: Split) -> Tensor:
         """(M, C) float32 on the CPU. Not augmented, and not trained on."""
         teacher = self._teacher
-        name = content_hash([teacher.hash, asdict(teacher.inputs), self._views.data_hash])
+        name = content_hash([teacher.hash, teacher.inputs.identity(), self._views.data_hash])
         return self._kept(
             f"val-logits-{name}.npy",
             shape=(len(val), self._shape[1]),
@@ -137,7 +137,7 @@ class CachedLogits:
 
     def _load(self, kind: str, view: int, shape: tuple[int, int]) -> Tensor:
         name = content_hash(
-            [self._teacher.hash, asdict(self._teacher.inputs), self._views.fingerprint]
+            [self._teacher.hash, self._teacher.inputs.identity(), self._views.fingerprint]
         )
         file = f"{kind}-{name}-{view}.npy"
         table = self._kept(

@@ -311,7 +311,7 @@ def _find_or_train_assistant(stage: Stage, teachers: dict[str, Teacher], task: T
     sources = [teachers[name].hash for name in stage.teachers]
     inputs = task.inputs(stage.student)
     head = [HEAD_STD] if stage.student.start else []  # once it was timm's
-    key = content_hash([stage.identity(), sources, asdict(inputs), task.data.drawing(), *head])
+    key = content_hash([stage.identity(), sources, inputs.identity(), task.data.drawing(), *head])
     return train_once(
         stage,
         _logits(stage, teachers, task),

@@ -268,7 +268,7 @@ def test_a_model_that_another_worker_trained_is_not_trained_again(
     new_worker, tmp_path, monkeypatch
 ):
     first = make_model(new_worker("a"), tmp_path / "a")
-    monkeypatch.setattr("autokd.teachers.train_stage", refuse_to_train)
+    monkeypatch.setattr("autokd.teachers.train.train_stage", refuse_to_train)
     again = make_model(new_worker("b"), tmp_path / "b")
     for name, value in first.model.state_dict().items():
         assert torch.equal(again.model.state_dict()[name], value), name
@@ -278,7 +278,7 @@ def test_a_model_that_was_trained_before_there_was_a_store_is_shared_too(
     new_worker, tmp_path, monkeypatch
 ):
     make_model(NOWHERE, tmp_path / "a")
-    monkeypatch.setattr("autokd.teachers.train_stage", refuse_to_train)
+    monkeypatch.setattr("autokd.teachers.train.train_stage", refuse_to_train)
     shutil.move(tmp_path / "a", tmp_path / "kept")
     worker = new_worker("a")
     shutil.copytree(tmp_path / "kept", tmp_path / "a", dirs_exist_ok=True)
@@ -384,7 +384,7 @@ def test_the_second_worker_trains_no_assistant_and_asks_no_teacher(
     paused = evaluate(work(WITH_ASSISTANT, None, until=2), first)
     assert paused.state == "stopped", paused.reason
     second = task_of(new_worker("b"), tmp_path / "b")
-    monkeypatch.setattr("autokd.teachers.train_stage", refuse_to_train)
+    monkeypatch.setattr("autokd.teachers.train.train_stage", refuse_to_train)
     monkeypatch.setattr(CachedLogits, "_compute", refuse_to_train)
     result = evaluate(work(WITH_ASSISTANT, None, before=paused), second)
     assert (result.state, len(result.history)) == ("complete", 4), result.reason

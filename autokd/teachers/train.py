@@ -1,0 +1,100 @@
+"""Models trained once, kept under a name made of all that made them, and found again."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+
+from autokd.answers import Teacher
+from autokd.data.load import ImageData
+from autokd.data.views import Views
+from autokd.distill import BEST, train_stage
+from autokd.errors import storage_errors
+from autokd.mitigation import NONE
+from autokd.objective import TeacherLogits
+from autokd.records import Epoch, Stage, content_hash
+from autokd.shared import NOWHERE, Shared
+from autokd.students import InputFormat
+from autokd.teachers.build import create
+from autokd.weights import load_weights
+
+log = logging.getLogger(__name__)
+
+DONE = "stage.json"  # beside the weights, when they are whole
+
+
+def train_once(
+    stage: Stage,
+    teachers: Sequence[TeacherLogits],
+    *,
+    data: ImageData,
+    inputs: InputFormat,
+    key: str,
+    folder: Path,
+    device: torch.device,
+    cache: Path,
+    shared: Shared = NOWHERE,
+) -> Teacher:
+    """A model trained under a name made of all that made it, and found again by whoever needs it next.
+
+    `key` is that name. Seeds follow from it. Others on this machine who want the same model meanwhile wait; on
+    another machine they train it as well, which comes to the same.
+    """
+    if (
+        stage.mitigation != NONE
+    ):  # then groups have a part in it, which the data's hash does not know
+        key = content_hash(
+            [key, data.train.group_numbers.tolist(), data.val.group_numbers.tolist()]
+        )
+    home = folder / key
+    done = home / DONE
+    seed = int(key, 16) % 2**31
+    with storage_errors(home):
+        home.mkdir(parents=True, exist_ok=True)
+    with storage_errors(home), FileLock(home / "training.lock"):
+        for part in (home / BEST, done):  # in this order: who sees the second may take the first
+            shared.fetch(part)
+        if not done.exists():
+            log.info(
+                "training %s: %s, %d epochs", stage.name, stage.student.model, stage.training.epochs
+            )
+            torch.manual_seed(seed)
+            model = create(stage, data, start=True)
+            epochs = train_stage(
+                stage,
+                model,
+                teachers,
+                inputs=inputs,
+                views=views_of(stage, data, cache=cache),
+                val=data.val,
+                seed=seed,
+                device=device,
+                folder=home,
+            )
+            history = []
+            for epoch in epochs:
+                log.info("%s: %s", stage.name, describe_epoch(epoch, stage.training.epochs))
+                history.append(asdict(epoch))
+            done.write_text(json.dumps({"stage": asdict(stage), "history": history}, indent=1))
+        for part in (home / BEST, done):
+            shared.publish(part)
+    model = create(stage, data)
+    load_weights(model, home / BEST)
+    return Teacher(model, inputs, key, device)
+
+
+def views_of(stage: Stage, data: ImageData, *, cache: Path) -> Views:
+    """What the stage's student is shown, and its teachers are asked about."""
+    taught = bool(stage.teachers)
+    return data.views(stage.training.augmentation, cache=cache, taught=taught)
+
+
+def describe_epoch(epoch: Epoch, epochs: int) -> str:
+    """``epoch 3 of 10, val 89.12%, 34 s``."""
+    return f"epoch {epoch.epoch} of {epochs}, val {epoch.val_accuracy:.2%}, {epoch.seconds:.0f} s"
