@@ -12,6 +12,7 @@ from autokd.students.create import (
 from autokd.students.deployed import deployed
 from autokd.students.families import FAMILIES, Family
 from autokd.students.features import DEPTHS, Seen, look_inside, refuse_opaque
+from autokd.students.heirs import Inheritance, can_inherit, inherit
 from autokd.students.inputs import InputFormat
 from autokd.students.own import code_of, is_own
 
@@ -20,13 +21,16 @@ __all__ = [
     "FAMILIES",
     "HEAD_STD",
     "Family",
+    "Inheritance",
     "InputFormat",
     "Seen",
+    "can_inherit",
     "code_of",
     "create_student",
     "deployed",
     "expand_model_names",
     "has_pretrained",
+    "inherit",
     "is_own",
     "look_inside",
     "prune_student",
