@@ -81,7 +81,7 @@ def _check_losses(config: Config, classes: int | None) -> None:
             f"train.{mixing[0]}: {', '.join(losses)} needs one label an image, and mixed images have two; "
             "set it to 0, or add another distill.loss"
         )
-    if config.data.unlabelled:
+    if key := config.data.without_labels:
         labelled = [f"train.{name}" for name in mixing]
         labelled += [f"distill.loss {name}" for name in losses if name in NEED_HARD_LABELS]
         labelled += [
@@ -89,8 +89,8 @@ def _check_losses(config: Config, classes: int | None) -> None:
         ]
         if labelled:
             raise ConfigError(
-                f"data.unlabelled: {labelled[0]} needs a label or a group of every image; "
-                "leave out one of the two"
+                f"data.{key}: {labelled[0]} needs a label or a group of every image; leave out one of the two"
+                + (", or set data.rest: drop" if key == "per_class" else "")
             )
     asks_features = {*values_of(distill.feature_loss)} - {NONE} | {
         *values_of(distill.mitigation)

@@ -306,7 +306,7 @@ def _check(stage: Stage, *, unlabelled: bool) -> None:
     if unlabelled and (mixes or hard or stage.mitigation != NONE):
         refuse(
             "dkd, mixup, cutmix and mitigations need a label or a group of every image; "
-            "leave them out, or data.unlabelled"
+            "leave them out, or the images without (data.unlabelled; data.rest: drop beside data.per_class)"
         )
 
 

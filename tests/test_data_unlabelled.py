@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from autokd.config import DataConfig, parse_config
 from autokd.data import LazyImages, load, load_data
 from autokd.data.batches import train_batches
-from autokd.data.unlabelled import add_unlabelled
+from autokd.data.unlabelled import add_unlabelled, without_labels
 from autokd.errors import ConfigError, DataError
 from autokd.losses import cross_entropy
 from autokd.records import UNLABELLED
@@ -129,7 +129,7 @@ def test_a_batch_without_any_label_has_no_loss_on_labels():
 def with_unlabelled(count: int):
     data = tiny_task.make_data()
     extra = make_split(count, seed=3).images
-    return replace(data, transfer=add_unlabelled(data.train, extra))
+    return replace(data, transfer=add_unlabelled(data.train, without_labels(extra)))
 
 
 def test_a_student_learns_from_them_and_labels_alone_do_not(tmp_path):

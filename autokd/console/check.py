@@ -26,11 +26,7 @@ def print_check(file: Path, check: Check) -> None:
         f"{file}: valid. {check.data.name}: {check.data.train_count} train, {check.data.val_count} val, "
         f"{check.data.test_count} test images of {len(check.data.class_names)} classes, "
         f"{check.data.image_size} px, {'grey' if check.data.channels == 1 else 'colour'}."
-        + (
-            f" {check.data.unlabelled_count} more without labels."
-            if check.data.unlabelled_count
-            else ""
-        )
+        + _without_labels(check)
     )
     if check.join:
         out.print(f"Metadata: {check.join}.", markup=False)
@@ -63,6 +59,13 @@ def print_check(file: Path, check: Check) -> None:
             "Trials that mix images (mixup, cutmix) or compare maps (hint, at, sp) ask the teacher at every step: "
             f"such a trial takes about {format_seconds(check.live_seconds)} more."
         )
+
+
+def _without_labels(check: Check) -> str:
+    """``10 images of each class keep their labels. 400 more without labels.``"""
+    kept, count = check.config.data.per_class, check.data.unlabelled_count
+    said = f" {count_of(kept, 'image')} of each class of train keep their labels." if kept else ""
+    return said + (f" {count} more without labels." if count else "")
 
 
 def _describe_teacher(check: Check) -> str:

@@ -19,6 +19,8 @@ from autokd.errors import DataError
 from autokd.quantities import count_of
 from autokd.records import UNLABELLED
 
+REST = "rest of train"  # images of train that data.per_class takes the labels of
+APART = "unlabelled"  # those of data.unlabelled
 _SHOWN = 2  # pairs in a line
 
 Rows = NDArray[np.int64]
@@ -52,7 +54,7 @@ def describe_copies(name: str, parts: Mapping[str, Part]) -> Iterator[str]:
         if first == second:
             yield f"{count} repeat another one of {second} {shown(found)}"
         else:
-            cure = "take them out of data.unlabelled" if first == "unlabelled" else cure
+            cure = "take them out of data.unlabelled" if first == APART else cure
             yield f"{count} are also in {first} {shown(found)}, so that its accuracy there is too good; {cure}"
     every = [pair for found in pairs.values() for pair in found]
     labels = [{parts[part].labels[at] for part, at in pair} - {UNLABELLED} for pair in every]
@@ -103,7 +105,7 @@ def _pairs(parts: Mapping[str, Part]) -> dict[tuple[str, str], list[Pair]]:
         firsts: dict[str, Member] = {}
         for member in members:
             for earlier in firsts.values():
-                if member[0] != "unlabelled":  # there a copy does no harm
+                if member[0] not in (REST, APART):  # there a copy does no harm
                     pairs[earlier[0], member[0]].append((earlier, member))
             firsts.setdefault(member[0], member)
     return pairs

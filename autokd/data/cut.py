@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,9 @@ from autokd.records import UNLABELLED
 
 Rows = NDArray[np.int64]
 
+_SHOWN = 5  # classes in a line
 _DRAWS = 64  # of clusters; the one nearest to the asked share of each class is taken
-_SALTS = {"test": 1, "val": 2, "limit train": 3, "limit val": 4}
+_SALTS = {"test": 1, "val": 2, "limit train": 3, "limit val": 4, "per class": 5}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,6 +60,27 @@ def cut_rows(
             )
             left -= fraction
     return _thin_out(cut, splits, limit)
+
+
+def draw_evenly(cut: Cut, rows: Rows, per_class: int) -> tuple[Rows, Rows]:
+    """`per_class` of these rows of each class, or all where it has fewer, and the others; both ascending.
+
+    Those drawn for a smaller number are among those drawn for a larger one.
+    """
+    counts = np.minimum(per_class, _class_sizes(cut, rows))
+    drawn = _choose(cut, rows, counts, "per class")
+    return drawn, np.setdiff1d(rows, drawn)
+
+
+def describe_drawn(cut: Cut, drawn: Rows, per_class: int) -> Iterator[str]:
+    """A line where a class has fewer images."""
+    sizes = _class_sizes(cut, drawn)
+    if few := [f"{cut.class_names[k]} ({sizes[k]})" for k in np.flatnonzero(sizes < per_class)]:
+        shown = ", ".join(few[:_SHOWN]) + (", …" if len(few) > _SHOWN else "")
+        yield (
+            f"data.per_class {per_class}: {len(few)} of {len(sizes)} classes have fewer images in train "
+            f"and keep all of their labels: {shown}"
+        )
 
 
 def class_counts(sizes: Rows, total: int, most: Rows) -> Rows:

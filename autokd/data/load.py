@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,9 @@ from torch import Tensor
 from autokd.class_order import places_in
 from autokd.config import DataConfig
 from autokd.data.array_file import array_file
-from autokd.data.copies import Part, describe_copies, drop_copies
-from autokd.data.cut import Cut, cut_rows
+from autokd.data.copies import APART, REST, drop_copies
+from autokd.data.cut import Cut, Rows, cut_rows, describe_drawn, draw_evenly
+from autokd.data.image_data import ImageData
 from autokd.data.images import (
     CHUNK,
     ArrayReader,
@@ -28,15 +28,13 @@ from autokd.data.images import (
     fit_rows,
     hash_pixels,
 )
-from autokd.data.join import Join
 from autokd.data.labels import describe_hidden
 from autokd.data.metadata import number_clusters, number_groups, read_metadata
 from autokd.data.sources import read_source
 from autokd.data.split import Split
 from autokd.data.statistics import channel_statistics
-from autokd.data.stored_set import StoredSet
-from autokd.data.unlabelled import add_unlabelled, read_unlabelled, unlabelled_images
-from autokd.data.views import Views
+from autokd.data.stored_set import SPLITS, StoredSet
+from autokd.data.unlabelled import add_unlabelled, read_unlabelled, without_labels
 from autokd.errors import DataError
 from autokd.records import UNLABELLED, DataInfo, content_hash
 
@@ -46,72 +44,6 @@ log = logging.getLogger(__name__)
 
 MEMORY_LIMIT = 2**30  # bytes of all splits as uint8; what is larger is read when asked for
 _THREADS = 4  # that decode files; Pillow releases the interpreter's lock
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ImageData:
-    """A labelled image set, ready to be trained on."""
-
-    info: DataInfo
-    train: Split
-    val: Split
-    test: Split
-    mean: tuple[float, ...]  # of train's pixels, per channel, on 0..1
-    std: tuple[float, ...]
-    flip: bool  # whether a mirrored image keeps its label
-    join: Join | None  # images and rows of the metadata table that met; None: no table
-    seed: int  # of the splits and of the views
-    view_count: int  # augmented versions of each training image
-    groups: tuple[str, ...] = ()  # columns of the splits' metadata that audits compare
-    cluster: str | None = None  # and the one of what no split shares: patient, writer
-    files: tuple[str, ...] | None = None  # by the row in the set; None: the set has no files
-    transfer: Split | None = None  # train and images without labels; None: there are none
-    notes: tuple[str, ...] = ()  # on how files were read
-
-    def ids(self, split: Split) -> list[str]:
-        """What a person finds each image by: its file, or else its row in the set."""
-        rows = split.rows.tolist()
-        return [self.files[row] if self.files else str(row) for row in rows]
-
-    def say(self) -> None:
-        """Log what was left out in reading, what a person might not expect, and which images occur twice."""
-        parts = {"train": self._part(self.train)}
-        if self.transfer:
-            images = unlabelled_images(self.transfer, len(self.train))
-            ids = [f"image {place} of data.unlabelled" for place in range(len(images))]
-            parts["unlabelled"] = Part(images, [UNLABELLED] * len(images), ids)
-        parts |= {"val": self._part(self.val), "test": self._part(self.test)}
-        for note in (*self.notes, *describe_copies(self.info.name, parts)):
-            log.warning("%s", note)
-
-    def _part(self, split: Split) -> Part:
-        return Part(split.images, split.labels.tolist(), self.ids(split))
-
-    def people_hash(self) -> str:
-        """Of the columns that audits and splits go by; the images' own hash knows nothing of them."""
-        columns = [*self.groups, *([self.cluster] if self.cluster else [])]
-        tables = [split.metadata for split in (self.train, self.val, self.test)]
-        return content_hash([None if t is None else t[columns].to_numpy().tolist() for t in tables])
-
-    def drawing(self) -> list[object]:
-        """What decides which pixels are seen in training, but for the augmentation."""
-        return [self.info.hash, self.flip, self.seed, self.view_count]
-
-    def shown(self, *, taught: bool) -> Split:
-        """What a stage trains on. Images without labels are for those that have a teacher."""
-        return self.transfer if taught and self.transfer else self.train
-
-    def views(self, augmentation: str, *, cache: Path, taught: bool = False) -> Views:
-        """The augmented versions of what a stage trains on, drawn once for all trials and kept under `cache`."""
-        return Views(
-            split=self.shown(taught=taught),
-            augmentation=augmentation,
-            count=self.view_count,
-            seed=self.seed,
-            flip=self.flip,
-            cache=cache,
-            data_hash=self.info.hash,
-        )
 
 
 def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
@@ -127,35 +59,22 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
     metadata, join = read_metadata(config.metadata, stored)
     cluster = config.metadata.cluster if config.metadata else None
     clusters = number_clusters(metadata, cluster) if metadata is not None and cluster else None
-    cut = Cut(
-        labels=stored.labels,
-        class_names=stored.class_names,
-        own_split=stored.own_split,
-        clusters=clusters,
-        seed=seed,
-    )
-    try:
-        rows = cut_rows(
-            cut,
-            val_fraction=config.val_fraction,
-            test_fraction=config.test_fraction,
-            limit=config.limit,
-        )
-    except DataError as error:
-        raise DataError(f"data {config.name or config.root or stored.name}: {error}") from None
-    if config.copies == "drop":
-        rows, more = drop_copies(rows, stored)
-        notes += more
+    rows, more = _divide(config, stored, clusters, seed)
+    notes += more
     lazy = _lazy_images(config, stored, rows)
     if config.unlabelled:
-        lazy["unlabelled"], more = read_unlabelled(config.unlabelled, lazy["train"], cache)
+        lazy[APART], more = read_unlabelled(config.unlabelled, lazy["train"], cache)
         notes += more
     images = _into_memory(lazy, cache)
     groups = config.metadata.groups if config.metadata else ()
     numbers = number_groups(metadata, groups) if metadata is not None and groups else None
-    splits = {name: _split(stored, images[name], rows[name], metadata, numbers) for name in rows}
+    splits = {name: _split(stored, images[name], rows[name], metadata, numbers) for name in SPLITS}
+    unlabelled = {
+        name: without_labels(images[name], torch.from_numpy(rows[name]) if name in rows else None)
+        for name in images
+        if name not in SPLITS
+    }
     mean, std = channel_statistics(splits["train"].images, seed)
-    unlabelled = images.get("unlabelled")
     return ImageData(
         info=_info(config, stored, splits, lazy["train"], unlabelled),
         **splits,
@@ -168,9 +87,41 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
         groups=groups,
         cluster=cluster,
         files=stored.files,
-        transfer=add_unlabelled(splits["train"], unlabelled) if unlabelled else None,
+        unlabelled=unlabelled,
+        transfer=add_unlabelled(splits["train"], *unlabelled.values()) if unlabelled else None,
         notes=notes,
     )
+
+
+def _divide(
+    config: DataConfig, stored: StoredSet, clusters: Rows | None, seed: int
+) -> tuple[dict[str, Rows], tuple[str, ...]]:
+    """Row numbers of train, val and test, and of train's rest where that is to be shown without labels; and notes."""
+    cut = Cut(
+        labels=stored.labels,
+        class_names=stored.class_names,
+        own_split=stored.own_split,
+        clusters=clusters,
+        seed=seed,
+    )
+    notes: tuple[str, ...] = ()
+    try:
+        rows = cut_rows(
+            cut,
+            val_fraction=config.val_fraction,
+            test_fraction=config.test_fraction,
+            limit=config.limit,
+        )
+    except DataError as error:
+        raise DataError(f"data {config.name or config.root or stored.name}: {error}") from None
+    if config.copies == "drop":
+        rows, notes = drop_copies(rows, stored)
+    if config.per_class:
+        rows["train"], rest = draw_evenly(cut, rows["train"], config.per_class)
+        notes += tuple(describe_drawn(cut, rows["train"], config.per_class))
+        if len(rest) and config.rest == "unlabelled":
+            rows[REST] = rest
+    return rows, notes
 
 
 def _with_classes(stored: StoredSet, classes: tuple[str, ...]) -> StoredSet:
@@ -186,7 +137,7 @@ def _with_classes(stored: StoredSet, classes: tuple[str, ...]) -> StoredSet:
 
 
 def _lazy_images(
-    config: DataConfig, stored: StoredSet, rows: dict[str, NDArray[np.int64]]
+    config: DataConfig, stored: StoredSet, rows: dict[str, Rows]
 ) -> dict[str, LazyImages]:
     image_size = config.image_size or stored.image_size
     if image_size is None:
@@ -227,7 +178,7 @@ def _decoded(images: LazyImages, cache: Path) -> Tensor:
 def _split(
     stored: StoredSet,
     images: ImageSource,
-    rows: NDArray[np.int64],
+    rows: Rows,
     metadata: pd.DataFrame | None,
     groups: NDArray[np.int64] | None,
 ) -> Split:
@@ -245,7 +196,7 @@ def _info(
     stored: StoredSet,
     splits: dict[str, Split],
     one: LazyImages,
-    unlabelled: ImageSource | None,
+    unlabelled: Mapping[str, Split],
 ) -> DataInfo:
     return DataInfo(
         name=stored.name,
@@ -257,7 +208,7 @@ def _info(
         train_count=len(splits["train"]),
         val_count=len(splits["val"]),
         test_count=len(splits["test"]),
-        unlabelled_count=len(unlabelled) if unlabelled else 0,
+        unlabelled_count=sum(map(len, unlabelled.values())),
     )
 
 
@@ -265,7 +216,7 @@ def _hash(
     stored: StoredSet,
     splits: dict[str, Split],
     one: LazyImages,
-    unlabelled: ImageSource | None,
+    unlabelled: Mapping[str, Split],
 ) -> str:
     """Of pixels in memory, or of the source's identity and how it is loaded; of labels and rows."""
     record: dict[str, object] = {"classes": stored.class_names}
@@ -275,8 +226,12 @@ def _hash(
         record[name] = [split.labels.tolist(), split.rows.tolist()]
     if isinstance(splits["train"].images, LazyImages):
         record["source"] = [stored.reader.identity(), one.image_size, one.channels]
-    if isinstance(unlabelled, MemoryImages):
-        record["unlabelled"] = hash_pixels(unlabelled.pixels)
-    elif isinstance(unlabelled, LazyImages):
-        record["unlabelled"] = unlabelled.reader.identity()
+    for name, split in unlabelled.items():
+        images = split.images
+        if isinstance(images, MemoryImages):
+            record[name] = hash_pixels(images.pixels)
+        elif isinstance(images, LazyImages):
+            record[name] = images.reader.identity()
+    if REST in unlabelled:
+        record[f"{REST}, rows"] = unlabelled[REST].rows.tolist()
     return content_hash(record)

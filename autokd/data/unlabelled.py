@@ -42,44 +42,41 @@ def read_unlabelled(
 
 @dataclass(frozen=True, eq=False)
 class JoinedImages:
-    """One set of images after another, neither of them in memory."""
+    """Sets of images one after another, none of them in memory."""
 
-    first: LazyImages
-    second: LazyImages
+    parts: tuple[LazyImages, ...]
 
     @property
     def processes(self) -> int:
-        return self.first.processes
+        return self.parts[0].processes
 
     def __len__(self) -> int:
-        return len(self.first) + len(self.second)
+        return sum(map(len, self.parts))
 
     def __getitem__(self, index: int) -> Tensor:
-        beyond = index - len(self.first)
-        return self.first[index] if beyond < 0 else self.second[beyond]
+        for part in self.parts[:-1]:
+            if index < len(part):
+                return part[index]
+            index -= len(part)
+        return self.parts[-1][index]
 
 
-def add_unlabelled(train: Split, unlabelled: ImageSource) -> Split:
-    """Train's images, each in its place, and then those without a label. Both are in memory, or neither."""
-    images: ImageSource
-    if isinstance(train.images, MemoryImages) and isinstance(unlabelled, MemoryImages):
-        images = MemoryImages(torch.cat([train.images.pixels, unlabelled.pixels]))
-    else:
-        assert isinstance(train.images, LazyImages)
-        assert isinstance(unlabelled, LazyImages)
-        images = JoinedImages(train.images, unlabelled)
-    none = torch.full((len(unlabelled),), UNLABELLED)
+def without_labels(images: ImageSource, rows: Tensor | None = None) -> Split:
+    """Images of which nothing else counts; `rows`: in the set, for those that lie in it."""
+    none = torch.full((len(images),), UNLABELLED)
+    return Split(images=images, labels=none, rows=none if rows is None else rows, metadata=None)
+
+
+def add_unlabelled(train: Split, *more: Split) -> Split:
+    """Train's images, each in its place, and then those without a label. All are in memory, or none."""
+    splits = (train, *more)
+    sources = [split.images for split in splits]
+    held = [each.pixels for each in sources if isinstance(each, MemoryImages)]
+    lazy = [each for each in sources if isinstance(each, LazyImages)]
+    assert len(sources) in (len(held), len(lazy))
     return Split(
-        images=images,
-        labels=torch.cat([train.labels, none]),
-        rows=torch.cat([train.rows, none]),
+        images=MemoryImages(torch.cat(held)) if held else JoinedImages(tuple(lazy)),
+        labels=torch.cat([split.labels for split in splits]),
+        rows=torch.cat([split.rows for split in splits]),
         metadata=None,
     )
-
-
-def unlabelled_images(transfer: Split, train_count: int) -> ImageSource:
-    """Those behind train's."""
-    if isinstance(transfer.images, JoinedImages):
-        return transfer.images.second
-    assert isinstance(transfer.images, MemoryImages)
-    return MemoryImages(transfer.images.pixels[train_count:])

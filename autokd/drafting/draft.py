@@ -125,6 +125,9 @@ def _data(found: FoundImages, size: int, why: str) -> str:
     lines.append(
         "  flip: true   # false where a mirrored image has another label: digits, letters, left and right"
     )
+    lines.append(
+        "  # per_class: 10   # to see what few labels come to: those of each class; the teacher tells of the rest"
+    )
     if table := found.table:
         described: dict[str, Any] = {
             "path": str(table.path),

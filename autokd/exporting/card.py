@@ -75,8 +75,9 @@ def _training(recorded: CandidateFile, data: DataInfo, *, taught: bool) -> Itera
     members = [member.model or "?" for member in recorded.config.teacher.members]
     role = "Teacher" if taught else "No teacher taught it; the one that audits compare it with"
     yield f"- {role}: {' + '.join(members)}, weights {recorded.teacher_hash}."
+    bare = f" and {data.unlabelled_count:,} without labels" if data.unlabelled_count else ""
     yield (
-        f"- Data: {data.name}, {data.train_count:,} images to train on, {data.val_count:,} val, "
+        f"- Data: {data.name}, {data.train_count:,} images to train on{bare}, {data.val_count:,} val, "
         f"{data.test_count:,} test; hash {data.hash}."
     )
     yield from (f"- {_one_training(stage)}." for stage in recorded.candidate.stages)

@@ -68,6 +68,10 @@ class DataConfig(Section):
     """Share that becomes test where the set has none."""
     limit: Positive | None = None
     """At most so many training images (val included), drawn by class."""
+    per_class: Positive | None = None
+    """So many images of each class of train keep their labels, drawn by the seed; val and test stay as they are."""
+    rest: Literal["unlabelled", "drop"] = "unlabelled"
+    """What becomes of train's other images beside `per_class`: students learn what teachers say about them, or they are left out."""
     copies: Literal["keep", "drop"] = "keep"
     """What becomes of images that occur twice: named only, or taken out of train and val, and out of both where two classes hold them."""
     flip: bool = True
@@ -86,4 +90,12 @@ class DataConfig(Section):
         for key in ("subset", "image_column", "label_column"):
             if self.source != "hf" and getattr(self, key):
                 raise ValueError(f"{key} is for source hf, not {self.source}; leave it out")
+        if self.rest == "drop" and self.per_class is None:
+            raise ValueError("rest: drop is for what per_class leaves over; give per_class too")
         return self
+
+    @property
+    def without_labels(self) -> str | None:
+        """The key that adds images without labels; None: there are none."""
+        kept = self.per_class is not None and self.rest == "unlabelled"
+        return "unlabelled" if self.unlabelled else "per_class" if kept else None
