@@ -23,7 +23,8 @@ from autokd.errors import CheckpointError
 from autokd.evaluation import EVAL_BATCH, predict
 from autokd.losses import full_precision
 from autokd.memory import shrink_to_fit
-from autokd.objective import count_features, features_needed
+from autokd.needs import features_needed
+from autokd.objective import count_features
 from autokd.precision import autocast
 from autokd.records import Stage, content_hash
 from autokd.shared import NOWHERE, Shared

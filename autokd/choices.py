@@ -17,7 +17,9 @@ from autokd.parameters import values_of
 from autokd.records import PRECISIONS
 
 CHAIN, DENSE = "chain", "dense"  # of schedule.guidance
+MIXING = ("mixup", "cutmix")  # keys of train
 NO_LOSS = "none"  # the value of distill.loss for a student that learns from labels alone
+FEATURES, LOGITS = "features", "logits"  # of schedule.pretrain_on; the first of distill.loss too
 
 
 def check_choices(config: Config, classes: int | None) -> None:
@@ -31,22 +33,21 @@ def check_choices(config: Config, classes: int | None) -> None:
                 known = known_names()[f"train.{key}"]
                 check_names(f"teacher.train.{key}", [getattr(member.train, key)], known)
     _check_losses(config, classes)
-    if {*values_of(config.distill.loss)} == {NO_LOSS} and config.distill.mitigation != NONE:
-        raise ConfigError(
-            f"distill.mitigation: only students with a teacher have one, and distill.loss is {NO_LOSS}; "
-            f"set it to {NONE}, or add a loss"
-        )
+    _check_features(config)
+    _check_unlabelled(config)
+    _check_teacher(config)
 
 
 def known_names() -> dict[str, Sequence[str]]:
     """Key of a search file -> all names that may stand there, for keys that take names of parts."""
     return {
         "students.precision": PRECISIONS,
-        "distill.loss": [*LOSSES, NO_LOSS],
+        "distill.loss": [*LOSSES, FEATURES, NO_LOSS],
         "distill.feature_loss": [*FEATURE_LOSSES, NONE],
         "distill.balance": [*BALANCES],
         "distill.mitigation": [*MITIGATIONS],
         "schedule.guidance": [CHAIN, DENSE],
+        "schedule.pretrain_on": [FEATURES, LOGITS],
         "train.augmentation": [*AUGMENTATIONS],
         "train.optimizer": [str(name) for name in list_optimizers()],
     }
@@ -75,33 +76,77 @@ def _check_losses(config: Config, classes: int | None) -> None:
             f"distill.loss: {', '.join(sorted(few))} need three classes or more, and the data has {classes}; "
             "take kd or dist"
         )
-    mixing = [name for name in ("mixup", "cutmix") if max(values_of(getattr(train, name))) > 0]
+    mixing = [name for name in MIXING if max(values_of(getattr(train, name))) > 0]
     if mixing and {*losses} <= {*NEED_HARD_LABELS}:
         raise ConfigError(
             f"train.{mixing[0]}: {', '.join(losses)} needs one label an image, and mixed images have two; "
             "set it to 0, or add another distill.loss"
         )
-    if key := config.data.without_labels:
-        labelled = [f"train.{name}" for name in mixing]
-        labelled += [f"distill.loss {name}" for name in losses if name in NEED_HARD_LABELS]
-        labelled += [
-            f"distill.mitigation {name}" for name in values_of(distill.mitigation) if name != NONE
-        ]
-        if labelled:
-            raise ConfigError(
-                f"data.{key}: {labelled[0]} needs a label or a group of every image; leave out one of the two"
-                + (", or set data.rest: drop" if key == "per_class" else "")
-            )
-    asks_features = {*values_of(distill.feature_loss)} - {NONE} | {
-        *values_of(distill.mitigation)
-    } & {MFD}
-    if config.teacher.ensemble and asks_features:
-        raise ConfigError(
-            f"teacher.ensemble: several models have no features in common, which {sorted(asks_features)[0]} needs; "
-            "take a single teacher, or leave that out"
-        )
     if min(values_of(distill.until)) < 1 and min(values_of(distill.label_weight)) == 0:
         raise ConfigError(
             "distill.until: nothing is left to learn from after the teacher where distill.label_weight is 0; "
             "set until to 1, or label_weight above 0"
+        )
+
+
+def _check_unlabelled(config: Config) -> None:
+    """A first stage without labels may have the images to itself: then the others may need labels."""
+    distill, train, key = config.distill, config.train, config.data.without_labels
+    if key is None or may_pretrain(config):
+        return
+    needs = [f"train.{name}" for name in MIXING if max(values_of(getattr(train, name))) > 0]
+    needs += [f"distill.loss {n}" for n in values_of(distill.loss) if n in NEED_HARD_LABELS]
+    needs += [f"distill.mitigation {n}" for n in values_of(distill.mitigation) if n != NONE]
+    if needs:
+        drop = " set data.rest: drop," if key == "per_class" else ""
+        raise ConfigError(
+            f"data.{key}: {needs[0]} needs a label or a group of every image; leave out one of the two,{drop} or show "
+            "what has no label to a first stage of its own (schedule.pretrain_epochs)"
+        )
+
+
+def _check_features(config: Config) -> None:
+    """What asks for features, and whether there are any."""
+    distill = config.distill
+    by_features = FEATURES in values_of(distill.loss)
+    if by_features and NONE in values_of(distill.feature_loss):
+        raise ConfigError(
+            f"distill.loss: {FEATURES} teaches by distill.feature_loss alone, and that may be {NONE}; "
+            f"take {NONE} out of it, as in feature_loss: [pooled, rkd]"
+        )
+    if by_features and min(values_of(distill.label_weight)) == 0:
+        raise ConfigError(
+            f"distill.label_weight: labels alone train the classifier of a student with distill.loss {FEATURES}; "
+            "set it above 0"
+        )
+    asked = [name for name in values_of(distill.feature_loss) if name != NONE]
+    asked += [MFD] if MFD in values_of(distill.mitigation) else []
+    if may_pretrain(config) and FEATURES in values_of(config.schedule.pretrain_on):
+        asked.append(f"schedule.pretrain_on: {FEATURES}")
+    if config.teacher.ensemble and asked:
+        cure = "set it to logits" if asked[0].startswith("schedule.") else "leave that out"
+        raise ConfigError(
+            f"teacher.ensemble: several models have no features in common, which {asked[0]} needs; "
+            f"take a single teacher, or {cure}"
+        )
+
+
+def may_pretrain(config: Config) -> bool:
+    """Whether some candidates have a first stage without labels."""
+    return bool(max(values_of(config.schedule.pretrain_epochs)) > 0)
+
+
+def _check_teacher(config: Config) -> None:
+    """What is said of it where no student has one."""
+    if {*values_of(config.distill.loss)} != {NO_LOSS}:
+        return
+    if {*values_of(config.distill.mitigation)} != {NONE}:
+        raise ConfigError(
+            f"distill.mitigation: only students with a teacher have one, and distill.loss is {NO_LOSS}; "
+            f"set it to {NONE}, or add a loss"
+        )
+    if may_pretrain(config):
+        raise ConfigError(
+            f"schedule.pretrain_epochs: a student learns from a teacher there, and distill.loss is {NO_LOSS}; "
+            "set it to 0, or add a loss"
         )

@@ -19,7 +19,7 @@ from autokd.evaluation import evaluate
 from autokd.learning import Learning
 from autokd.objective import Objective, TeacherLogits
 from autokd.peers import ALONE, Peers
-from autokd.records import Epoch, Stage
+from autokd.records import PRETRAIN, Epoch, Stage
 from autokd.stopwatch import Stopwatch
 from autokd.students import InputFormat
 from autokd.weights import save_weights
@@ -48,6 +48,7 @@ def train_stage(
 
     Keeps `best.safetensors` (highest val accuracy; the earliest of equals) and `last.safetensors` in `folder`.
     A best that an earlier stage left there stands until one epoch has a val accuracy above `at_least`.
+    Of PRETRAIN the best is the last: nothing or little trains its classifier, so that val accuracy does not tell.
     After epoch `until` it pauses: a checkpoint is left in `folder`, and with `resume` it goes on from there as if
     it had not paused.
     Raises TrainingDivergedError, naming the term, when a loss is NaN or infinite.
@@ -102,7 +103,7 @@ def train_stage(
                 f"{stage.name}, epoch {epoch}: the loss on val became {measured.loss}"
             )
         epochs_since_best += 1
-        if measured.accuracy > best_accuracy:
+        if measured.accuracy > best_accuracy or stage.name == PRETRAIN:
             best_accuracy, epochs_since_best = measured.accuracy, 0
             save_weights(learning.shown, folder / BEST)
         yield Epoch(

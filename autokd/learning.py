@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from autokd.data.batches import Batch, split_batch
 from autokd.data.mixing import make_mixing
 from autokd.memory import shrink_to_fit
+from autokd.needs import losses_on_logits
 from autokd.objective import Objective
 from autokd.peers import Peers
 from autokd.records import Stage
@@ -59,9 +60,8 @@ class Learning:
         )
         self._student = student
         self._objective = objective
-        self._learner = peers.spread(
-            Learner(student, objective), parts_unused=stage.teacher_drop > 0
-        )
+        parts_unused = stage.teacher_drop > 0 or not losses_on_logits(stage)
+        self._learner = peers.spread(Learner(student, objective), parts_unused=parts_unused)
         self._average = (
             ModelEmaV3(student, decay=training.ema, use_warmup=True) if training.ema else None
         )

@@ -8,29 +8,26 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from autokd.balance import BALANCES, GRADIENT, GradientBalance, teacher_share
+from autokd.balance import GRADIENT, GradientBalance, teacher_share
 from autokd.data.batches import Batch
 from autokd.data.split import Split
-from autokd.errors import ConfigError
 from autokd.feature_losses import FEATURE_LOSSES
-from autokd.losses import LOSSES, NEED_HARD_LABELS, Reduction, cross_entropy
+from autokd.losses import LOSSES, Reduction, cross_entropy
 from autokd.mitigation import (
     ADAPTIVE_ALPHA,
     DRAW_EVENLY,
     GROUP_DRO,
     MFD,
-    MITIGATIONS,
-    NEED_TEACHER,
-    NONE,
     GroupDRO,
     adaptive_weights,
     match_groups,
     mfd,
     trust,
 )
+from autokd.needs import check_stage, features_needed, losses_on_logits
 from autokd.precision import autocast
 from autokd.projectors import Comparison, linear_projector
-from autokd.records import UNLABELLED, Stage
+from autokd.records import Stage
 from autokd.students import InputFormat, Seen, look_inside
 
 
@@ -62,7 +59,7 @@ def loss_terms(
 ) -> dict[str, Tensor]:
     """Each of the stage's losses on logits by name, unweighted. Several teachers count equally; without one, labels alone."""
     terms: dict[str, Tensor] = {}
-    for name in _names_of_terms(stage):
+    for name in losses_on_logits(stage):
         if name == "ce":
             smoothing = stage.training.label_smoothing
             terms[name] = cross_entropy(
@@ -74,12 +71,6 @@ def loss_terms(
             each = [LOSSES[name](student, t, labels, **options) for t in teachers]
             terms[name] = torch.stack(each).mean(dim=0)
     return terms
-
-
-def _names_of_terms(stage: Stage) -> list[str]:
-    """Of losses on logits. Where a teacher is not trusted the labels take over, whatever weight they had."""
-    names = [name for name in stage.loss_weights if name == "ce" or name in LOSSES]
-    return names if stage.mitigation != ADAPTIVE_ALPHA or "ce" in names else ["ce", *names]
 
 
 class Objective:
@@ -100,7 +91,7 @@ class Objective:
         inputs: InputFormat,
         device: torch.device,
     ) -> None:
-        _check(stage, unlabelled=bool((train.labels == UNLABELLED).any()))
+        check_stage(stage)
         self._stage = stage
         self._teachers = teachers
         self._inputs = inputs
@@ -120,6 +111,7 @@ class Objective:
             self._trust = torch.stack(each).mean(dim=0).to(device)
         self._gradients = GradientBalance(device) if stage.balance == GRADIENT else None
         self._taps, self._pools = features_needed(stage)
+        self._asks = bool({*losses_on_logits(stage)} - {"ce"})  # teachers for logits
         self.projectors: nn.ModuleDict = self._make_projectors(student, train).to(device)
 
     @property
@@ -157,7 +149,7 @@ class Objective:
         teachers = self._draw_teachers() if share or "ce" not in stage.loss_weights else []
         with autocast(self._device, stage.training.precision):
             seen = self.look(student, batch)
-        answers = [self._teachers[place].logits(batch, view) for place in teachers]
+        answers = [self._teachers[place].logits(batch, view) for place in teachers if self._asks]
         terms = loss_terms(stage, seen.logits, answers, batch.labels, reduction=self.reduction)
         if teachers:
             terms |= self.match(seen, batch, view, teachers)
@@ -264,50 +256,6 @@ class Objective:
                         new = Comparison(FEATURE_LOSSES[name], own, theirs)
                     made[f"{name}_{place}"] = new
         return made
-
-
-def features_needed(stage: Stage) -> tuple[int, bool]:
-    """How many maps a stage compares of each image, and whether it does the pooled features."""
-    of = {FEATURE_LOSSES[name].of for name in stage.loss_weights if name in FEATURE_LOSSES}
-    return (stage.taps if "maps" in of else 0), "pooled" in of or MFD in stage.loss_weights
-
-
-def _check(stage: Stage, *, unlabelled: bool) -> None:
-    """Stages come from files too."""
-
-    def refuse(message: str) -> None:
-        raise ConfigError(f"{stage.name}: {message}")
-
-    if stage.mitigation not in MITIGATIONS:
-        refuse(f"unknown mitigation '{stage.mitigation}'; known: {', '.join(MITIGATIONS)}")
-    if stage.balance not in BALANCES:
-        refuse(f"unknown balance '{stage.balance}'; known: {', '.join(BALANCES)}")
-    known = ("ce", MFD, *LOSSES, *FEATURE_LOSSES)
-    for name in stage.loss_weights:
-        if name not in known:
-            refuse(f"unknown loss '{name}'; known: {', '.join(known)}")
-    if stage.mitigation in NEED_TEACHER and not stage.teachers:
-        refuse(
-            f"mitigation {stage.mitigation} needs a teacher, and this stage learns from labels alone"
-        )
-    if (stage.mitigation == MFD) != (MFD in stage.loss_weights):
-        refuse("mitigation mfd and a weight of the loss mfd go together; give both or none")
-    if stage.teacher_until < 1 and "ce" not in stage.loss_weights:
-        refuse(
-            f"teacher_until {stage.teacher_until:g} leaves nothing to learn from after that; "
-            "give the loss ce a weight"
-        )
-    mixes = stage.training.mixup or stage.training.cutmix
-    if mixes and stage.mitigation != NONE:
-        refuse(f"mixed images have no one group; leave out mixup and cutmix, or {stage.mitigation}")
-    hard = {*stage.loss_weights} & {*NEED_HARD_LABELS}
-    if mixes and hard:
-        refuse("dkd needs one label an image; leave out mixup and cutmix, or take another loss")
-    if unlabelled and (mixes or hard or stage.mitigation != NONE):
-        refuse(
-            "dkd, mixup, cutmix and mitigations need a label or a group of every image; "
-            "leave them out, or the images without (data.unlabelled; data.rest: drop beside data.per_class)"
-        )
 
 
 @torch.inference_mode()

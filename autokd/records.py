@@ -162,15 +162,20 @@ class Candidate:
         return sum(stage.training.epochs for stage in self.own_stages)
 
     @property
+    def pretrain_epochs(self) -> int:
+        """Of the stage without labels. Nothing is judged before they are over."""
+        return sum(stage.training.epochs for stage in self.stages if stage.name == PRETRAIN)
+
+    @property
     def hash(self) -> str:
         """16 hex digits, equal for equal candidates on every machine."""
         return content_hash({"stages": [stage.identity() for stage in self.stages]})
 
     def describe_stages(self) -> str:
         """``T→A→S``: teacher, assistant, student; ``T→A⇉S`` where both teach the student; ``labels→S`` without a teacher,
-        ``T→S→pruned`` and ``T→S→labels``, fine-tuned, after it."""
+        ``T→pre→S`` with a first stage without labels, ``T→S→pruned`` and ``T→S→labels``, fine-tuned, after it."""
         shown = "T" if self.stages[0].teachers else "labels"
-        letters = {"student": "S", "prune": "pruned", "finetune": "labels"}
+        letters = {PRETRAIN: "pre", "student": "S", "prune": "pruned", "finetune": "labels"}
         for stage in self.stages:
             shown += "⇉" if len(stage.teachers) > 1 else "→"
             shown += letters.get(stage.name, "A")

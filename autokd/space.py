@@ -15,13 +15,21 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from autokd.choices import DENSE, NO_LOSS, check_choices, check_names
+from autokd.choices import (
+    DENSE,
+    FEATURES,
+    NO_LOSS,
+    check_choices,
+    check_names,
+    may_pretrain,
+)
 from autokd.config import Config
 from autokd.errors import ConfigError, nearest_name
 from autokd.feature_losses import FEATURE_LOSSES
 from autokd.losses import ARGUMENTS, NEED_HARD_LABELS
 from autokd.mitigation import BALANCED_SAMPLING, GROUP_DRO, MFD, NONE
 from autokd.parameters import Parameter, Range, Section, values_of
+from autokd.pretraining import USUAL_FEATURE_LOSS, pretrain_stage
 from autokd.records import PRETRAINED, TEACHER, Candidate, Stage, StudentSpec, Training
 from autokd.students import FAMILIES, expand_model_names, has_pretrained
 
@@ -80,6 +88,10 @@ class Space:
                 **self._sample_loss(loss, mitigation, suggest),
             )
         )
+        if loss != NO_LOSS and (epochs := self._pick("schedule.pretrain_epochs", suggest)):
+            on = loss if loss == FEATURES else self._pick("schedule.pretrain_on", suggest)
+            first = pretrain_stage(stages[-1], epochs, on_features=on == FEATURES)
+            stages[-1:] = [first, replace(stages[-1], start_from=first.name)]
         if student.pruned:
             stages.append(_prune_stage(stages[-1], student, self._prune_epochs(training.epochs)))
         if epochs := self._pick("schedule.finetune_epochs", suggest):
@@ -125,7 +137,7 @@ class Space:
 
     @property
     def most_epochs(self) -> int:
-        """Of a candidate's own stages."""
+        """Of a candidate's own stages with labels, of which rungs are shares."""
         student, finetuned = (
             int(max(values_of(self._parameters[name])))
             for name in ("train.epochs", "schedule.finetune_epochs")
@@ -139,10 +151,13 @@ class Space:
     @property
     def features_needed(self) -> tuple[int, bool]:
         """How many maps a candidate may compare at most, and whether any compares pooled features."""
-        losses = {*values_of(self._config.distill.feature_loss)} - {NONE}
+        distill, schedule = self._config.distill, self._config.schedule
+        losses = {*values_of(distill.feature_loss)} - {NONE}
+        if may_pretrain(self._config) and FEATURES in values_of(schedule.pretrain_on):
+            losses |= {USUAL_FEATURE_LOSS} if NONE in values_of(distill.feature_loss) else set()
         of = {FEATURE_LOSSES[name].of for name in losses}
-        taps = max(values_of(self._config.distill.taps)) if "maps" in of else 0
-        return taps, "pooled" in of or MFD in values_of(self._config.distill.mitigation)
+        taps = max(values_of(distill.taps)) if "maps" in of else 0
+        return taps, "pooled" in of or MFD in values_of(distill.mitigation)
 
     @property
     def may_ask_live(self) -> bool:
@@ -204,11 +219,13 @@ class Space:
     def _sample_loss(self, loss: str, mitigation: str, suggest: Suggest) -> dict[str, Any]:
         if loss == NO_LOSS:
             return {"loss_weights": {"ce": 1.0}, "temperature": 1.0}
-        label_weight = self._pick("distill.label_weight", suggest)
-        weights = {"ce": label_weight, loss: self._pick("distill.weight", suggest)}
+        weights, temperature = {"ce": self._pick("distill.label_weight", suggest)}, 1.0
+        if loss != FEATURES:
+            weights[loss] = self._pick("distill.weight", suggest)
         if mitigation == MFD:
             weights[MFD] = self._pick("distill.mfd_weight", suggest)
-        temperature = self._pick("distill.temperature", suggest)
+        if loss != FEATURES:
+            temperature = self._pick("distill.temperature", suggest)
         own = {key: self._pick(f"distill.{loss}.{key}", suggest) for key in ARGUMENTS.get(loss, ())}
         taps = 1
         if (feature := self._pick("distill.feature_loss", suggest)) != NONE:

@@ -26,6 +26,7 @@ from autokd.objective import TeacherLogits
 from autokd.peers import ALONE, Peers
 from autokd.quantities import format_cost
 from autokd.records import (
+    PRETRAIN,
     TEACHER,
     AssistantInfo,
     Budget,
@@ -259,15 +260,20 @@ def _go_on_with(
 
 
 def same_student(candidate: Candidate, history: Sequence[Epoch]) -> list[Epoch]:
-    """The epochs of what the last one trained: before pruning it was another."""
-    now = candidate.stage(history[-1].stage).student
-    return [epoch for epoch in history if candidate.stage(epoch.stage).student == now]
+    """The epochs of what the last one trained: before pruning it was another, and without labels it could not classify."""
+    now = candidate.stage(history[-1].stage)
+    stages = {s.name for s in candidate.stages if s.student == now.student and s.name != PRETRAIN}
+    return [epoch for epoch in history if epoch.stage in stages | {now.name}]
 
 
 def _to_beat(candidate: Candidate, stage: Stage, earlier: Sequence[Epoch]) -> float:
     """Val accuracy of the best weights so far, of this very architecture."""
-    same = [e for e in earlier if candidate.stage(e.stage).student == stage.student]
-    return max((epoch.val_accuracy for epoch in same), default=-1.0)
+    same = [
+        epoch.val_accuracy
+        for epoch in earlier
+        if candidate.stage(epoch.stage).student == stage.student and epoch.stage != PRETRAIN
+    ]
+    return max(same, default=-1.0)
 
 
 def _is_of(checkpoint: Mapping[str, Any], pause: Epoch) -> bool:

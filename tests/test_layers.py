@@ -45,6 +45,7 @@ LAYERS = (
     },
     {"feature_losses"},
     {"mitigation", "projectors"},
+    {"needs", "pretraining"},
     {"objective", "checkpoint", "evaluation", "choices"},
     {"space", "learning", "drift"},
     {"distill"},

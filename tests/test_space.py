@@ -333,7 +333,7 @@ def test_the_centre_of_any_range_lies_in_it(numbers, log):
     [
         (
             {"distill__loss": "kdd"},
-            r"^distill\.loss: unknown 'kdd'; known: kd, dkd, dist, lskd, none\. Did you mean 'kd'\?$",
+            r"^distill\.loss: unknown 'kdd'; known: kd, dkd, dist, lskd, features, none\. Did you mean 'kd'\?$",
         ),
         (
             {"distill__mitigation": ["none", "grup_dro"]},

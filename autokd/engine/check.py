@@ -16,7 +16,8 @@ from autokd.engine.place import CACHE, TEACHER_AUDIT, make_writable
 from autokd.engine.strategies import least_share
 from autokd.engine.survey import Sampled, Survey
 from autokd.engine.teacher import check_teacher
-from autokd.records import DataInfo, Stage
+from autokd.needs import learns_unlabelled
+from autokd.records import PRETRAIN, DataInfo, Stage
 from autokd.space import centre
 from autokd.task import choose_device
 from autokd.teachers import build_student, describe_teacher, inputs_of, needs_training
@@ -73,16 +74,17 @@ def check_search(
 
     def seconds(stage: Stage) -> float:
         """To train on all images, and to ask for val's after every epoch."""
-        shown = len(data.shown(taught=bool(stage.teachers)))
+        shown = len(data.shown(taught=learns_unlabelled(stage)))
         asked = len(data.val) * pace(stage, frozen=True)
         return stage.training.epochs * (shown * pace(stage) + asked)
 
     def live_seconds(stage: Stage) -> float:
-        return stage.training.epochs * len(data.shown(taught=True)) * pace(stage, frozen=True)
+        shown = len(data.shown(taught=learns_unlabelled(stage)))
+        return stage.training.epochs * shown * pace(stage, frozen=True)
 
     # a last stage of fine-tuning asks no teacher
-    taught = next(stage for stage in candidate.stages if stage.name == "student")
-    asked = [replace(taught, student=stage.student) for _, stage in members]
+    taught = [stage for stage in candidate.stages if stage.name in (PRETRAIN, "student")]
+    asked = [replace(each, student=stage.student) for each in taught for _, stage in members]
     return Check(
         config=config,
         data=data.info,
@@ -94,6 +96,10 @@ def check_search(
         trial_seconds=sum(seconds(stage) for stage in candidate.stages),
         live_seconds=sum(map(live_seconds, asked)) if space.may_ask_live else None,
         teacher_seconds=sum(map(seconds, to_train)) if to_train else None,
-        least_share=least_share(config.search, epochs=space.most_epochs),
+        least_share=least_share(
+            config.search,
+            epochs=space.most_epochs,
+            first=candidate.pretrain_epochs / candidate.epochs,
+        ),
         device=str(chosen),
     )

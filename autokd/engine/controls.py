@@ -10,7 +10,7 @@ from autokd.balance import FIXED
 from autokd.engine.ledger import Proposal
 from autokd.engine.survey import Sampled, Survey
 from autokd.mitigation import NONE
-from autokd.records import TEACHER, Candidate
+from autokd.records import PRETRAIN, TEACHER, Candidate
 from autokd.space import Space, centre
 
 NO_DISTILLATION = "no distillation"
@@ -63,6 +63,9 @@ def _control(space: Space, sampled: Sampled, name: str, losses: Mapping[str, Any
             values[parameter] = value
         return value
 
-    stages = [s for s in space.sample(suggest).stages if s.name in ("student", "prune")]
-    candidate = Candidate(stages=tuple(replace(stage, **losses) for stage in stages))
+    whole = space.sample(suggest)
+    stages = [replace(s, **losses) for s in whole.stages if s.name in ("student", "prune")]
+    if stages[0].start_from == PRETRAIN:  # then it starts from where that one would have
+        stages[0] = replace(stages[0], start_from=whole.stage(PRETRAIN).start_from)
+    candidate = Candidate(stages=tuple(stages))
     return Proposal(candidate=candidate, params=values, control=name)

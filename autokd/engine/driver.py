@@ -162,8 +162,7 @@ class Driver:
             return self.ledger.add(proposal, under_way=self._in_process)
 
     def _work(self, entry: Entry) -> Work:
-        epochs = entry.proposal.candidate.epochs
-        until = self.strategy.pauses(epochs)[len(entry.results)]
+        epochs, until = entry.proposal.candidate.epochs, self._next_pause(entry)
         cost = self.proposer.cost_or_error(entry.proposal.candidate.student)
         return Work(
             candidate=entry.proposal.candidate,
@@ -177,6 +176,12 @@ class Driver:
             apart=entry.deaths > 0,
         )
 
+    def _next_pause(self, entry: Entry) -> int:
+        """After how many of its epochs. Rungs are shares of those with labels: what comes before tells no accuracy."""
+        candidate = entry.proposal.candidate
+        first = candidate.pretrain_epochs
+        return first + self.strategy.pauses(candidate.epochs - first)[len(entry.results)]
+
     def _running(self, entry: Entry) -> Running:
         candidate, done = entry.proposal.candidate, entry.result
         return Running(
@@ -184,7 +189,7 @@ class Driver:
             student=candidate.student.describe(),
             stages=candidate.describe_stages(),
             epochs=len(done.history) if done else 0,
-            until=self.strategy.pauses(candidate.epochs)[len(entry.results)],
+            until=self._next_pause(entry),
             total=candidate.epochs,
             val_accuracy=done.val["accuracy"] if done else None,
         )

@@ -99,8 +99,15 @@ def make_strategy(config: SearchConfig, scale: Scale, *, epochs: int) -> Strateg
     return STRATEGIES[config.strategy](config, scale, epochs)
 
 
-def least_share(config: SearchConfig, *, epochs: int) -> float:
-    """Of a trial's epochs, that is trained on average when no more go on than have to. Fronts may need twice that."""
+def least_share(config: SearchConfig, *, epochs: int, first: float = 0.0) -> float:
+    """Of a trial's epochs, that is trained on average when no more go on than have to. Fronts may need twice that.
+
+    `first`: the share of them that come before the lowest rung's, which every trial has.
+    """
+    return first + (1 - first) * _share_of_rungs(config, epochs)
+
+
+def _share_of_rungs(config: SearchConfig, epochs: int) -> float:
     if config.strategy == "one-epoch":
         return (1 + TOP_SHARE * (epochs - 1)) / epochs
     if config.strategy != "halving":

@@ -36,7 +36,7 @@ class DistillConfig(Section):
     """How a student learns from its teacher."""
 
     loss: TextParameter = "kd"
-    """The loss on logits; `none` is a student of labels alone."""
+    """The loss on logits; `features`: none, so that a teacher shows its features alone; `none` is a student of labels alone."""
     temperature: Annotated[FloatParameter, within(0, above=True)] = 4.0
     """Divides the logits of both before they become probabilities."""
     weight: Annotated[FloatParameter, within(0, above=True)] = 0.9
@@ -66,7 +66,7 @@ class DistillConfig(Section):
 
 
 class ScheduleConfig(Section):
-    """Which stages a candidate has: teacher → assistants → student → fine-tuning."""
+    """Which stages a candidate has: teacher → assistants → student without labels → student → fine-tuning."""
 
     assistants: Annotated[IntParameter, within(0, 2)] = 0
     """How many models stand between teacher and student in cost."""
@@ -76,6 +76,10 @@ class ScheduleConfig(Section):
     """Who teaches where there are assistants: the next larger one (`chain`), or all that are larger (`dense`)."""
     teacher_drop: Annotated[FloatParameter, within(0, 0.9)] = 0.0
     """With `dense`: how likely each teacher is left out of a step."""
+    pretrain_epochs: Annotated[IntParameter, within(0)] = 0
+    """Epochs of a first stage in which a student learns from its teachers without labels; 0: none."""
+    pretrain_on: TextParameter = "features"
+    """What it learns there: the teachers' `features`, or their `logits`."""
     prune_epochs: Positive | None = None
     """Epochs of what is left after pruning; by default a third of the student's."""
     finetune_epochs: Annotated[IntParameter, within(0)] = 0

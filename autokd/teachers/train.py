@@ -17,6 +17,7 @@ from autokd.data.views import Views
 from autokd.distill import BEST, train_stage
 from autokd.errors import storage_errors
 from autokd.mitigation import NONE
+from autokd.needs import learns_unlabelled
 from autokd.objective import TeacherLogits
 from autokd.records import Epoch, Stage, content_hash
 from autokd.shared import NOWHERE, Shared
@@ -91,7 +92,7 @@ def train_once(
 
 def views_of(stage: Stage, data: ImageData, *, cache: Path) -> Views:
     """What the stage's student is shown, and its teachers are asked about."""
-    taught = bool(stage.teachers)
+    taught = learns_unlabelled(stage)
     return data.views(stage.training.augmentation, cache=cache, taught=taught)
 
 

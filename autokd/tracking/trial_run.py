@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from autokd.records import COSTS, REMEASURED, AuditFigures, Remeasured, TrialResult
+from autokd.records import COSTS, PRETRAIN, REMEASURED, AuditFigures, Remeasured, TrialResult
 from autokd.tracking.standing import ON_FRONT
 
 REASON_LENGTH = 2000  # characters; MLflow cuts tags in silence where they pass its limit
@@ -128,12 +128,15 @@ def _points(result: TrialResult) -> Iterator[Point]:
     seconds = 0.0
     for step, epoch in enumerate(result.history, start=1):
         seconds += epoch.seconds if math.isfinite(epoch.seconds) else 0.0
-        yield Point("train/loss", epoch.train_loss, step, seconds)
-        yield Point("train/learning_rate", epoch.learning_rate, step, seconds)
+        # in charts of its own: another loss, and no accuracy yet
+        part = PRETRAIN if epoch.stage == PRETRAIN else "train"
+        yield Point(f"{part}/loss", epoch.train_loss, step, seconds)
+        yield Point(f"{part}/learning_rate", epoch.learning_rate, step, seconds)
         if epoch.at_once:
-            yield Point("train/at_once", epoch.at_once, step, seconds)
-        yield Point("val/epoch_accuracy", epoch.val_accuracy, step, seconds)
-        yield Point("val/epoch_loss", epoch.val_loss, step, seconds)
+            yield Point(f"{part}/at_once", epoch.at_once, step, seconds)
+        if epoch.stage != PRETRAIN:
+            yield Point("val/epoch_accuracy", epoch.val_accuracy, step, seconds)
+            yield Point("val/epoch_loss", epoch.val_loss, step, seconds)
     of_what = BEFORE_PRUNING if result.before_pruning else "val"
     final = {f"{of_what}/{name}": value for name, value in result.val.items()}
     for name in (*COSTS, *BESIDE) if result.cost else ():
