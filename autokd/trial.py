@@ -40,10 +40,10 @@ from autokd.records import (
 )
 from autokd.shipped import count_trained, describe_counts, ship, take_counts
 from autokd.stopwatch import Stopwatch
-from autokd.students import HEAD_STD, prune_student
+from autokd.students import by_contents, prune_student
 from autokd.task import Task
 from autokd.teachers import create, train_once, views_of
-from autokd.weights import hash_file, load_weights
+from autokd.weights import HEAD_STD, hash_file, load_weights
 
 log = logging.getLogger(__name__)
 
@@ -317,7 +317,8 @@ def _find_or_train_assistant(stage: Stage, teachers: dict[str, Teacher], task: T
     sources = [teachers[name].hash for name in stage.teachers]
     inputs = task.inputs(stage.student)
     head = [HEAD_STD] if stage.student.start else []  # once it was timm's
-    key = content_hash([stage.identity(), sources, inputs.identity(), task.data.drawing(), *head])
+    named = replace(stage, student=by_contents(stage.student))
+    key = content_hash([named.identity(), sources, inputs.identity(), task.data.drawing(), *head])
     return train_once(
         stage,
         _logits(stage, teachers, task),

@@ -80,3 +80,17 @@ def quick_latency() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("autokd.task.choose_probe", lambda **_: QUICK)
         yield
+
+
+@pytest.fixture(scope="session")
+def published_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights as timm publishes them, of its ``test_efficientnet.r160_in1k``: random ones, 1000 classes, three channels."""
+    import timm
+    from safetensors.torch import save_file
+
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        model = timm.create_model("test_efficientnet.r160_in1k", pretrained=False)
+    path = tmp_path_factory.mktemp("published") / "model.safetensors"
+    save_file(model.state_dict(), path)
+    return path

@@ -386,7 +386,7 @@ def save_script(path: Path) -> None:
 )
 def test_weights_are_read_by_what_they_are_and_not_by_their_name(tmp_path, name, save):
     save(tmp_path / name)
-    found = read_weights(tmp_path / name)
+    found = read_weights(tmp_path / name).tensors
     assert all(torch.equal(found[key], value) for key, value in WEIGHTS.items())
 
 

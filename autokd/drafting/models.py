@@ -14,7 +14,7 @@ from autokd.errors import CheckpointError, ConfigError
 from autokd.quantities import format_cost
 from autokd.records import Budget, Cost, StudentSpec
 from autokd.students import create_student, deployed, expand_model_names
-from autokd.weights import read_weights
+from autokd.weights import named_as, read_weights
 
 SMALL = 64  # pixels, up to which nets keep the resolution in their first layers
 CLASSIFIER = 2  # tensors that depend on the classes: a weight and a bias
@@ -65,7 +65,7 @@ def teacher_to_train(image_size: int) -> tuple[str, dict[str, Any]]:
 
 def recognise(path: Path, maker: Maker, image_size: int) -> str:
     """The timm model that a checkpoint is of, by its name or by the shapes of its weights. Raises CheckpointError."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in read_weights(path).items()}
+    read = read_weights(path)
     stem = path.stem.lower().replace("-", "_")
     named = [name for name in expand_model_names(["*"]) if name in stem]
     for model in dict.fromkeys([*sorted(named, key=len, reverse=True), *USUAL]):
@@ -73,6 +73,8 @@ def recognise(path: Path, maker: Maker, image_size: int) -> str:
         with torch.device("meta"):
             built = create_student(spec, classes=maker.classes, channels=maker.channels)
         wanted = {name: tuple(tensor.shape) for name, tensor in built.state_dict().items()}
+        given = named_as(wanted, read).tensors
+        shapes = {name: tuple(tensor.shape) for name, tensor in given.items()}
         other = [name for name in wanted if shapes.get(name) != wanted[name]]
         if wanted.keys() != shapes.keys() or len(other) > CLASSIFIER:
             continue

@@ -11,7 +11,7 @@ from autokd.data import ImageData
 from autokd.engine.database import BegunStudy
 from autokd.errors import ConfigError
 from autokd.records import content_hash
-from autokd.students import HEAD_STD
+from autokd.weights import HEAD_STD, hash_file
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +38,16 @@ UNIMPORTANT = {
 }
 CLAIM_DIGITS = 6
 RULES = 3  # of proposals, promotions and training; another number when they, or a default, change
+READERS = (
+    1  # of students.pretrained's files; another number when they take other weights out of one
+)
 IN_WORDS = {  # beside what stands in the file
     "images": "the images are not the same",
     "people": "who is on the images is not the same",
     "teacher_weights": "the teacher has other weights, or its code was edited",
     "heads": "it was begun by an autokd whose new classifiers on pretrained weights start otherwise",
+    "readers": "it was begun by an autokd that reads files of weights otherwise",
+    "starts": "the weights that students start from are not the same",
     "rules": "it was begun by an autokd that searches by other rules",
 }
 FREE = {"seed"}  # to search with another one is no mistake
@@ -69,6 +74,11 @@ def identify(config: Config, data: ImageData) -> dict[str, Any]:
     record.pop("name", None)
     if config.students.pretrained:
         record["heads"] = HEAD_STD
+    if isinstance(config.students.pretrained, dict):
+        record["readers"] = READERS
+        record["starts"] = content_hash(
+            {model: hash_file(file) for model, file in config.students.pretrained.items()}
+        )
     return record | {"images": data.info.hash, "people": data.people_hash(), "rules": RULES}
 
 

@@ -1,7 +1,6 @@
 """Student models: timm's own by name, parametric families by their arguments, and what pixels they expect."""
 
 from autokd.students.create import (
-    HEAD_STD,
     create_student,
     expand_model_names,
     has_pretrained,
@@ -15,15 +14,18 @@ from autokd.students.features import DEPTHS, Seen, look_inside, refuse_opaque
 from autokd.students.heirs import Inheritance, can_inherit, inherit
 from autokd.students.inputs import InputFormat
 from autokd.students.own import code_of, is_own
+from autokd.students.published import Published, published
+from autokd.students.start import by_contents, starts_from_file
 
 __all__ = [
     "DEPTHS",
     "FAMILIES",
-    "HEAD_STD",
     "Family",
     "Inheritance",
     "InputFormat",
+    "Published",
     "Seen",
+    "by_contents",
     "can_inherit",
     "code_of",
     "create_student",
@@ -34,7 +36,9 @@ __all__ = [
     "is_own",
     "look_inside",
     "prune_student",
+    "published",
     "refuse_opaque",
+    "starts_from_file",
     "takes_image_size",
     "unfused_attention",
 ]

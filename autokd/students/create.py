@@ -7,19 +7,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import timm
 from torch import nn
 
-from autokd.errors import CheckpointError, ConfigError, first_line, nearest_name, one_line
+from autokd.errors import ConfigError, first_line, nearest_name
 from autokd.records import PRETRAINED, StudentSpec
 from autokd.students.families import FAMILIES
 from autokd.students.own import is_own, make_own
 from autokd.students.pruned import prune
+from autokd.students.start import from_hub, load_start, starts_from_file
 from autokd.students.strided import survive_training
-
-HEAD_STD = 0.01  # of the weights of a classifier that is new above pretrained ones
 
 
 def create_student(
@@ -43,19 +42,27 @@ def create_student(
         whole = replace(spec, pruned=0.0)
         model = create_student(whole, classes=classes, channels=channels, start=start, **rates)
         return prune_student(model, spec, channels=channels, trained=False)
+    model = survive_training(_build(spec, kwargs, published=start and spec.start == PRETRAINED))
+    if start and starts_from_file(spec):
+        load_start(model, spec, classes=classes, channels=channels)
+    return model
+
+
+def _build(spec: StudentSpec, kwargs: dict[str, Any], *, published: bool) -> nn.Module:
+    """With random weights, or timm's `published` ones."""
     if is_own(spec.model):
-        return survive_training(make_own(spec.model, image_size=spec.image_size, **kwargs))
+        return make_own(spec.model, image_size=spec.image_size, **kwargs)
     try:
         if spec.model in FAMILIES:
-            model = FAMILIES[spec.model].build(image_size=spec.image_size, **kwargs)
-            return survive_training(model)
+            return FAMILIES[spec.model].build(image_size=spec.image_size, **kwargs)
         if takes_image_size(spec.model):
-            kwargs["img_size"] = spec.image_size
-        model = _from_timm(spec, kwargs, start=start)
+            kwargs = kwargs | {"img_size": spec.image_size}
+        make = from_hub if published else timm.create_model
+        model: Any = make(spec.model, **kwargs)
         if "drop_rate" not in kwargs and getattr(model, "drop_rate", False):
             # what some have by default nobody chose, and no record would tell
-            model = _from_timm(spec, kwargs | {"drop_rate": 0.0}, start=start)
-        return survive_training(model)
+            model = make(spec.model, **kwargs | {"drop_rate": 0.0})
+        return cast(nn.Module, model)
     except (TypeError, ValueError, AssertionError, RuntimeError, ZeroDivisionError) as error:
         given = " ".join(f"{k}={v}" for k, v in kwargs.items())
         known = () if timm.is_model(spec.model) else (*FAMILIES, *timm.list_models())
@@ -76,36 +83,6 @@ def prune_student(
         raise ConfigError(
             f"model '{spec.model}' {error}; set students.prune to 0, or leave the model out"
         ) from None
-
-
-def _from_timm(spec: StudentSpec, kwargs: dict[str, Any], *, start: bool) -> nn.Module:
-    if not (start and spec.start):
-        return timm.create_model(spec.model, pretrained=False, **kwargs)
-    file = None if spec.start == PRETRAINED else {"file": spec.start}
-    try:
-        model = timm.create_model(
-            spec.model, pretrained=True, pretrained_cfg_overlay=file, **kwargs
-        )
-    except Exception as error:  # noqa: BLE001 - whatever the hub's client raises: no network, no such weights
-        raise CheckpointError(
-            f"students.pretrained: weights of {spec.model} can't be had: {one_line(error)}; give a local file for "
-            f"it (pretrained: {{{spec.model}: FILE}}), or set pretrained to false"
-        ) from None
-    _start_small(model, classes=kwargs["num_classes"])
-    return model
-
-
-def _start_small(model: Any, *, classes: int) -> None:
-    """Where timm makes a new classifier, its first gradients are not to undo the features before it."""
-    published = model.pretrained_cfg
-    if published["num_classes"] == classes:
-        return
-    names = published["classifier"]
-    for name in [names] if isinstance(names, str) else names:
-        layer = model.get_submodule(name)
-        nn.init.normal_(layer.weight, std=HEAD_STD)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
 
 
 @contextmanager

@@ -1,0 +1,79 @@
+"""Students that start from weights of others: timm's from the hub or its cache, or a file's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import timm
+import torch
+from torch import nn
+
+from autokd.errors import CheckpointError, one_line
+from autokd.records import HEIR, PRETRAINED, StudentSpec
+from autokd.weights import Loaded, classifiers_of, fit_weights, hash_file, read_weights, start_small
+
+
+def starts_from_file(spec: StudentSpec) -> bool:
+    return spec.start is not None and spec.start not in (PRETRAINED, HEIR)
+
+
+def by_contents(spec: StudentSpec) -> StudentSpec:
+    """Return the spec with its file's hash in the file's place: what is kept of it is found wherever the file lies, and
+    not once the file is another. Raises CheckpointError where there is no such file."""
+    if not starts_from_file(spec):
+        return spec
+    try:
+        return replace(spec, start=hash_file(Path(str(spec.start))))
+    except OSError as error:
+        raise CheckpointError(f"{spec.start}: can't be read: {error.strerror}") from None
+
+
+def load_start(model: nn.Module, spec: StudentSpec, *, classes: int, channels: int) -> Loaded:
+    """Load the file that the spec starts from into its model. Raises CheckpointError."""
+    try:
+        return fit_weights(
+            model,
+            read_weights(Path(str(spec.start))),
+            name=spec.model,
+            classes=classes,
+            channels=channels,
+            new_head=True,
+        )
+    except CheckpointError as error:
+        raise _not_had(spec.model, str(error)) from error
+
+
+def from_hub(name: str, **kwargs: Any) -> nn.Module:
+    """Return timm's model with its published weights, fetched once. Raises CheckpointError."""
+    try:
+        model: Any = timm.create_model(name, pretrained=True, **kwargs)
+    except Exception as error:  # noqa: BLE001 - whatever the hub's client raises: no network, no such weights
+        model = _from_torch_hub(name, kwargs)
+        if model is None:
+            raise _not_had(name, one_line(error)) from None
+    published: dict[str, Any] = model.pretrained_cfg
+    if published["num_classes"] != kwargs["num_classes"]:
+        start_small(model, classifiers_of(model, kwargs["num_classes"]))
+    return cast(nn.Module, model)
+
+
+def _from_torch_hub(name: str, kwargs: dict[str, Any]) -> Any:
+    """The same with the file that an older timm put into torch's own cache, if it is there."""
+    published = timm.get_pretrained_cfg(name)
+    if published is None or not published.url:
+        return None
+    file = Path(torch.hub.get_dir(), "checkpoints", str(published.url).rpartition("/")[2])
+    if not file.is_file():
+        return None
+    return timm.create_model(
+        name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **kwargs
+    )
+
+
+def _not_had(model: str, why: str) -> CheckpointError:
+    return CheckpointError(
+        f"students.pretrained: weights of {model} can't be had: {why}; give a local file for it "
+        f"(pretrained: {{{model}: FILE}}), or set pretrained to false"
+    )

@@ -1,0 +1,73 @@
+"""Names of weights: what wrappers put before them goes, by the names that the model has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from autokd.errors import CheckpointError
+from autokd.weights.read import ReadWeights
+from autokd.weights.unwrap import AVERAGED
+
+HEAD = "head."  # MMPretrain's, beside its backbone's prefix
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """Weights under a model's names, as far as it has them."""
+
+    tensors: Mapping[str, Tensor]
+    left: tuple[str, ...]  # the file's names of what stands beside the model: a loss, another model
+    note: str  # which of them were taken, where there was a choice
+
+
+def named_as(wanted: Collection[str], read: ReadWeights) -> Named:
+    """Return the weights without what wrappers (DDP, compile, Lightning, averaging) put before their names.
+
+    Of all starts of names that one is taken away after which most names are the model's. Raises CheckpointError
+    where several sets of weights fit it equally well.
+    """
+    start, note = _start(read, wanted)
+    tensors = {
+        name.removeprefix(start): tensor
+        for name, tensor in read.tensors.items()
+        if name.startswith(start)
+    }
+    beside = {name: t for name, t in read.tensors.items() if not name.startswith(start)}
+    for name in wanted:
+        if name not in tensors and (other := beside.pop(HEAD + name, None)) is not None:
+            tensors[name] = other
+    return Named(tensors=tensors, left=tuple(beside), note=note or read.note)
+
+
+def _start(read: ReadWeights, wanted: Collection[str]) -> tuple[str, str]:
+    """What all names of the wanted weights begin with, and a note where there was a choice."""
+    fits: Counter[str] = Counter()
+    for name in read.tensors:
+        parts = name.split(".")
+        for place in range(len(parts)):
+            if ".".join(parts[place:]) in wanted:
+                fits[".".join([*parts[:place], ""])] += 1
+    if not fits:
+        first = {name.partition(".")[0] for name in read.tensors}
+        return (f"{first.pop()}." if len(first) == 1 else ""), ""
+    best = max(fits.values())
+    return _choose([start for start, count in fits.items() if count == best], read)
+
+
+def _choose(starts: Sequence[str], read: ReadWeights) -> tuple[str, str]:
+    means = [start for start in starts if AVERAGED.search(start)]
+    raws = [start for start in starts if start not in means]
+    if means and (read.averaged or not raws):
+        others = f"; {raws[0]} holds the raw ones" if raws else ""
+        return means[0], f"the averaged weights ({means[0]}){others}"
+    if len(raws) > 1:
+        raise CheckpointError(
+            f"{read.path}: holds several sets of weights that fit ({', '.join(raws)}); save the one that is meant as "
+            "torch.save(model.state_dict(), …)"
+        )
+    others = f"the raw weights ({raws[0]}); {means[0]} holds the averaged ones" if means else ""
+    return raws[0], others
