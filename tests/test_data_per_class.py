@@ -147,7 +147,9 @@ def test_what_needs_every_label_is_refused_by_the_key_that_took_them():
         match=r"^data\.per_class: distill\.loss dkd needs a label .* set data\.rest: drop, or show ",
     ):
         space_of({"per_class": 5}, losses)
-    with pytest.raises(ConfigError, match=r"^data\.unlabelled: .*leave out one of the two$"):
+    with pytest.raises(
+        ConfigError, match=r"^data\.unlabelled: .*leave out one of the two, or show "
+    ):
         space_of({"per_class": 5, "rest": "drop", "unlabelled": "more"}, losses)
     space_of({"per_class": 5, "rest": "drop"}, losses)
 
