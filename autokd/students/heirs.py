@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -158,20 +159,10 @@ class _Part:
 
 
 def _parts(model: nn.Module) -> dict[str, _Part]:
-    """All tensors by their place: the name, with the layers of a sequence counted without those that have no tensors.
-
-    So one that pools before it convolves agrees with one that convolves at once.
-    """
+    """All tensors by their place."""
     axes = axes_of(model)
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    places = {"": ""}
-    for prefix, module in model.named_modules(remove_duplicate=False):
-        count = 0
-        for name, child in module.named_children():
-            own = name
-            if isinstance(module, nn.Sequential) and name.isdigit():
-                own, count = str(count), count + _has_tensors(child)
-            places[_joined(prefix, name)] = _joined(places[prefix], own)
+    places = _places(model)
     found = {}
     for name, tensor in model.state_dict().items():
         prefix, _, last = name.rpartition(".")
@@ -183,6 +174,25 @@ def _parts(model: nn.Module) -> dict[str, _Part]:
             axes=axes.get(name, {}),
         )
     return found
+
+
+def _places(model: nn.Module) -> dict[str, str]:
+    """Name of a module -> the same with members of a sequence counted by their kind, those without tensors left out.
+
+    So a stage that ends with attention agrees with a deeper one, and a shortcut that pools before it convolves with one
+    that convolves at once.
+    """
+    places = {"": ""}
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        counts: Counter[str] = Counter()
+        for name, child in module.named_children():
+            own = name
+            if isinstance(module, (nn.Sequential, nn.ModuleList)) and name.isdigit():
+                kind = type(child).__qualname__ if any(child.children()) else ""
+                own = f"{kind}{counts[kind]}"
+                counts[kind] += _has_tensors(child)
+            places[_joined(prefix, name)] = _joined(places[prefix], own)
+    return places
 
 
 def _has_tensors(module: nn.Module) -> bool:

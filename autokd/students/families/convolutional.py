@@ -13,6 +13,7 @@ from autokd.students.families.family import (
     check,
     check_positive,
     doubled,
+    fittest_first,
     with_stem_stride,
 )
 
@@ -83,6 +84,9 @@ CONVOLUTIONAL: dict[str, Family] = {
             "stages": 4,  # 3 or 4
             "stem_stride": 4,  # 1, 2 or 4; 1 for images of about 32 pixels
         },
+        donors=lambda *, width, depth, **_: fittest_first(
+            {"resnet18d.ra2_in1k": (64, 2), "resnet34d.ra2_in1k": (64, 3)}, width, depth
+        ),
     ),
     "convnext": Family(
         build=_convnext,
@@ -91,6 +95,17 @@ CONVOLUTIONAL: dict[str, Family] = {
             "depth": (1, 2, 3),
             "patch_size": 4,  # of the stem; 1 for images of about 32 pixels
         },
+        donors=lambda *, width, depth, **_: fittest_first(
+            {
+                "convnext_atto.d2_in1k": (40, 2),
+                "convnext_femto.d1_in1k": (48, 2),
+                "convnext_pico.d1_in1k": (64, 2),
+                "convnext_nano.d1h_in1k": (80, 2),
+                "convnext_tiny.fb_in1k": (96, 3),
+            },
+            width,
+            depth,
+        ),
     ),
     "starnet": Family(
         build=_starnet,
@@ -100,5 +115,15 @@ CONVOLUTIONAL: dict[str, Family] = {
             "mlp_ratio": (3, 4),
             "stem_stride": 2,
         },
+        donors=lambda *, width, depth, **_: fittest_first(
+            {
+                "starnet_s1.in1k": (24, 1),
+                "starnet_s2.in1k": (32, 1),
+                "starnet_s3.in1k": (32, 2),
+                "starnet_s4.in1k": (32, 2.5),
+            },
+            width,
+            depth,
+        ),
     ),
 }

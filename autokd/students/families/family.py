@@ -20,6 +20,21 @@ class Family:
 
     build: Callable[..., nn.Module]  # (parameters…, image_size, num_classes, in_chans, …) -> model
     parameters: Mapping[str, Parameter]  # what is searched where a search file does not say
+    # parameters -> published weights that a member can inherit, the fittest first: see `fittest_first`
+    donors: Callable[..., tuple[str, ...]]
+    # tensors that a donor may lack which is larger in every way, as patterns of their names
+    not_inherited: tuple[str, ...] = ()
+
+
+def fittest_first(donors: Mapping[str, Sequence[float]], *wanted: float) -> tuple[str, ...]:
+    """Names of those whose sizes are at least those that are wanted, the smallest first as they are listed: of it the heir
+    takes the largest share. After them the others, the largest first: they leave the least of an heir new."""
+
+    def is_enough(sizes: Sequence[float]) -> bool:
+        return all(size >= want for size, want in zip(sizes, wanted, strict=True))
+
+    enough = [name for name, sizes in donors.items() if is_enough(sizes)]
+    return (*enough, *reversed([name for name in donors if name not in enough]))
 
 
 def doubled(width: int, *, stages: int = 4) -> tuple[int, ...]:

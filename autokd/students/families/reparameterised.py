@@ -19,6 +19,7 @@ from autokd.students.families.family import (
     check_multiple,
     check_positive,
     doubled,
+    fittest_first,
     scaled,
     with_stem_stride,
 )
@@ -95,6 +96,26 @@ def _fastvit(
     return cast(nn.Module, model)
 
 
+def _mobileone_donors(*, width: float, depth: float, branches: int, **_: object) -> tuple[str, ...]:
+    """Of S0, which has four branches, one with a single branch would take a quarter of each sum."""
+    single = {
+        "mobileone_s1.apple_in1k": (1.25, 1.0, 1),
+        "mobileone_s2.apple_in1k": (2.0, 1.0, 1),
+    }
+    several = {"mobileone_s0.apple_in1k": (1.0, 1.0, 4)}
+    donors = {**single, **several} if branches == 1 else {**several, **single}
+    return fittest_first(donors, width, depth, branches)
+
+
+def _fastvit_donors(*, variant: str, width: int, depth: int, **_: object) -> tuple[str, ...]:
+    donors = {
+        "t": {"fastvit_t8.apple_dist_in1k": (48, 1), "fastvit_t12.apple_dist_in1k": (64, 2)},
+        "s": {"fastvit_s12.apple_dist_in1k": (64, 2)},
+        "sa": {"fastvit_sa12.apple_dist_in1k": (64, 2), "fastvit_sa24.apple_dist_in1k": (64, 4)},
+    }
+    return fittest_first(donors[variant], width, depth)
+
+
 def _channels(count: float) -> int:
     """Rounded as timm rounds those of the blocks."""
     return int(make_divisible(count))  # type: ignore[no-untyped-call]
@@ -108,6 +129,15 @@ REPARAMETERISED: dict[str, Family] = {
             "depth": (0.5, 1.0),
             "stem_stride": 2,
         },
+        donors=lambda *, width, depth, **_: fittest_first(
+            {
+                "repvgg_a0.rvgg_in1k": (1.0, 1.0),
+                "repvgg_a2.rvgg_in1k": (1.1, 1.0),
+                "repvgg_b1.rvgg_in1k": (1.6, 1.1),
+            },
+            width,
+            depth,
+        ),
     ),
     "mobileone": Family(
         build=_mobileone,
@@ -117,6 +147,8 @@ REPARAMETERISED: dict[str, Family] = {
             "branches": 1,
             "stem_stride": 2,
         },
+        donors=_mobileone_donors,
+        not_inherited=("stages.0.1.identity.*",),  # where a stage's first block keeps its width
     ),
     "fastvit": Family(
         build=_fastvit,
@@ -127,5 +159,6 @@ REPARAMETERISED: dict[str, Family] = {
             "kernel_size": 3,
             "stem_stride": 4,  # 1, 2 or 4; 1 for images of about 32 pixels
         },
+        donors=_fastvit_donors,
     ),
 }

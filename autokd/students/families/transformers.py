@@ -14,6 +14,7 @@ from autokd.students.families.family import (
     check_multiple,
     check_positive,
     doubled,
+    fittest_first,
     with_stem_stride,
 )
 
@@ -106,6 +107,18 @@ TRANSFORMERS: dict[str, Family] = {
             "depth": Range[int](low=4, high=12, step=2),
             "patch_size": 16,  # 4 for images of about 32 pixels
         },
+        donors=lambda *, heads, head_dim, depth, **_: fittest_first(
+            {
+                "vit_tiny_patch16_224.augreg_in21k_ft_in1k": (3, 64, 12),
+                "deit_tiny_patch16_224.fb_in1k": (3, 64, 12),
+                "vit_small_patch16_224.augreg_in21k_ft_in1k": (6, 64, 12),
+                "deit_small_patch16_224.fb_in1k": (6, 64, 12),
+                "vit_base_patch16_224.augreg2_in21k_ft_in1k": (12, 64, 12),
+            },
+            heads,
+            head_dim,
+            depth,
+        ),
     ),
     "efficientvit": Family(
         build=_efficientvit,
@@ -116,6 +129,18 @@ TRANSFORMERS: dict[str, Family] = {
             "head_width": (512, 1024),  # channels before the classifier, which is a small MLP
             "stem_stride": 2,
         },
+        donors=lambda *, width, depth, head_dim, **_: fittest_first(
+            {
+                "efficientvit_b0.r224_in1k": (8, 1, 4, 16),
+                "efficientvit_b1.r224_in1k": (16, 2, 8, 16),
+                "efficientvit_b2.r224_in1k": (24, 3, 6, 32),
+                "efficientvit_b3.r224_in1k": (32, 4, 8, 32),
+            },
+            width,
+            depth,
+            8 * width / head_dim,  # heads of the first attention
+            head_dim,
+        ),
     ),
     "edgenext": Family(
         build=_edgenext,
@@ -126,5 +151,17 @@ TRANSFORMERS: dict[str, Family] = {
             "kernel_size": (5, 9),
             "patch_size": 4,  # of the stem; 2 for images of about 32 pixels: with 1 it learns slowly
         },
+        donors=lambda *, width, depth, heads, **_: fittest_first(
+            {
+                "edgenext_xx_small.in1k": (21, 2, 4, 12),
+                "edgenext_x_small.in1k": (24, 3, 4, 16),
+                "edgenext_small.usi_in1k": (38, 3, 8, 12),
+                "edgenext_base.usi_in1k": (72, 3, 8, 20),
+            },
+            width,
+            depth,
+            heads,
+            2 * width / heads,  # channels of a head of the first attention
+        ),
     ),
 }
