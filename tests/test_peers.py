@@ -24,15 +24,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 import torch
-from tiny_task import candidate, make_data, make_task
+from tiny_task import make_data, make_task, stage
 from autokd.peers import all_peers
-from autokd.records import StudentSpec
+from autokd.pretraining import pretrain_stage
+from autokd.records import PRETRAIN, Candidate, StudentSpec
 from autokd.trial import run_trial
 
 torch.set_num_threads(1)
 arguments = {"heads": 2, "head_dim": 8, "depth": 1, "patch_size": 4}
 vit = StudentSpec(model="vit", arguments=arguments, image_size=8)  # no batch norm
-wanted = candidate(student=vit, epochs=3, optimizer="sgd", learning_rate=0.1)
+student = stage(student=vit, epochs=3, optimizer="sgd", learning_rate=0.1)
+first = pretrain_stage(student, 1, on_features=True)  # which leaves the classifier without a gradient
+wanted = Candidate(stages=(first, replace(student, start_from=PRETRAIN)))
 with all_peers() as peers:
     folder = Path(sys.argv[1]) / f"{peers.count}-{peers.rank}"
     task = make_task(make_data(), Path(sys.argv[1]) / "cache")

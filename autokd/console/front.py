@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # A terminal has no room for more; `--csv` and MLflow have all costs.
 COST_HEADINGS = {"MACs": "macs", "params": "params", "latency": "latency_ms", "size": "size_bytes"}
 NOTES = {  # below the table, of the columns that it has
-    "stages": "T teacher, A assistant, S student, labels: trained on labels alone.",
+    "stages": "T teacher, A assistant, S student, pre: first without labels, labels: trained on labels alone.",
     "val": "val chose the students, test did not.",
     "worst": "worst: accuracy of the worst group on val.",
     "audit": "audit: the verdict on test, on val while there is none; open: groups with too few images to decide.",
