@@ -14,10 +14,11 @@ from autokd.feature_losses import FEATURE_LOSSES
 from autokd.losses import LOSSES, NEED_HARD_LABELS, NEED_THREE_CLASSES
 from autokd.mitigation import MFD, MITIGATIONS, NONE
 from autokd.parameters import values_of
-from autokd.records import PRECISIONS
+from autokd.records import HEIR, PRECISIONS
 
 CHAIN, DENSE = "chain", "dense"  # of schedule.guidance
 MIXING = ("mixup", "cutmix")  # keys of train
+RANDOM = "random"  # of students.start, beside HEIR
 NO_LOSS = "none"  # the value of distill.loss for a student that learns from labels alone
 FEATURES, LOGITS = "features", "logits"  # of schedule.pretrain_on; the first of distill.loss too
 
@@ -26,7 +27,8 @@ def check_choices(config: Config, classes: int | None) -> None:
     """Raises ConfigError; `classes` are the data's, of which some losses need three, None where they are not known."""
     for path, known in known_names().items():
         section, key = path.split(".")
-        check_names(path, values_of(getattr(getattr(config, section), key)), known)
+        if (given := getattr(getattr(config, section), key)) is not None:
+            check_names(path, values_of(given), known)
     for member in config.teacher.members:
         if member.train:
             for key in ("augmentation", "optimizer"):
@@ -41,6 +43,7 @@ def check_choices(config: Config, classes: int | None) -> None:
 def known_names() -> dict[str, Sequence[str]]:
     """Key of a search file -> all names that may stand there, for keys that take names of parts."""
     return {
+        "students.start": [RANDOM, HEIR],
         "students.precision": PRECISIONS,
         "distill.loss": [*LOSSES, FEATURES, NO_LOSS],
         "distill.feature_loss": [*FEATURE_LOSSES, NONE],

@@ -1,4 +1,4 @@
-"""What searches keep to use again: decoded images, views, teachers' logits, trained teachers and assistants.
+"""What searches keep to use again: decoded images, views, teachers' logits, trained teachers, assistants and donors.
 
 All of it can be made again. Results are not among it: those are the ledger's and the trials' folders.
 """
@@ -24,6 +24,7 @@ KINDS = {  # kind -> what of a cache folder is of it
     "logits": "logits/*.npy",  # features too
     "teachers": "teachers/*/",
     "assistants": "assistants/*/",
+    "donors": "donors/*/",
     "latencies": "latencies/*.json",
 }
 EVICTED = ("images", "views", "logits")  # by a limit; the others cost a training

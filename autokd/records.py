@@ -157,6 +157,11 @@ class Candidate:
         return tuple(stage for stage in self.stages if stage not in others)
 
     @property
+    def is_taught(self) -> bool:
+        """Whether any of its stages has a teacher."""
+        return any(stage.teachers for stage in self.stages)
+
+    @property
     def epochs(self) -> int:
         """Of the stages that are the candidate's own."""
         return sum(stage.training.epochs for stage in self.own_stages)
@@ -173,13 +178,16 @@ class Candidate:
 
     def describe_stages(self) -> str:
         """``T→A→S``: teacher, assistant, student; ``T→A⇉S`` where both teach the student; ``labels→S`` without a teacher,
-        ``T→pre→S`` with a first stage without labels, ``T→S→pruned`` and ``T→S→labels``, fine-tuned, after it."""
-        shown = "T" if self.stages[0].teachers else "labels"
+        ``T→pre→S`` with a first stage without labels, ``T→S→pruned`` and ``T→S→labels``, fine-tuned, after it;
+        ``T→S (from T)`` where it inherits from its teacher."""
+        stages = [stage for stage in self.stages if stage is not self.donor]
+        shown = "T" if stages[0].teachers else "labels"
         letters = {PRETRAIN: "pre", "student": "S", "prune": "pruned", "finetune": "labels"}
-        for stage in self.stages:
+        for stage in stages:
             shown += "⇉" if len(stage.teachers) > 1 else "→"
             shown += letters.get(stage.name, "A")
-        return shown
+        donor = self.own_stages[0].start_from
+        return shown + (f" (from {_LETTERS.get(donor, 'A')})" if donor else "")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists and scalars: what YAML and JSON hold."""
@@ -212,6 +220,8 @@ class Candidate:
             stages.append({"name": name} | _unflatten(flat))
         return cls.from_dict({"stages": stages})
 
+
+_LETTERS = {TEACHER: "T", DONOR: DONOR}  # in `describe_stages`, of whom a student inherits from
 
 # In this order wherever costs are listed.
 COSTS = ("macs", "params", "latency_ms", "size_bytes", "activation_bytes")

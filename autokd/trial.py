@@ -18,6 +18,7 @@ from autokd.answers import Teacher, answers_for
 from autokd.auditing import audit_student
 from autokd.checkpoint import CHECKPOINT, read_checkpoint
 from autokd.distill import BEST, train_stage
+from autokd.donors import find_donor, inherit_from
 from autokd.errors import AutoKDError, StorageError, storage_errors
 from autokd.evaluation import predict, score
 from autokd.failure import describe_bug, is_out_of_memory, over_memory
@@ -207,18 +208,24 @@ def _train(
     paused_in = checkpoint["stage"] if checkpoint else None
     history = list(measured.history) if checkpoint else []  # a lost checkpoint: from the start
     model: nn.Module | None = None
-    for stage in measured.candidate.stages:
+    for stage in measured.candidate.own_stages:
         resumed = stage.name == paused_in
-        if stage.name in teachers or (paused_in and not resumed):
+        if paused_in and not resumed:
             continue
         paused_in = None
         earlier = [epoch for epoch in history if epoch.stage != stage.name]
+        donor = None
+        if stage.start_from is not None and not resumed:
+            with watch("donor"):
+                donor = find_donor(stage, measured.candidate, teachers, task)
         stage_seed = int(content_hash([measured.seed, stage.name]), 16) % 2**31
         torch.manual_seed(stage_seed)
         with watch("build"):
             begins = stage.start_from is None and not resumed
             model = create(stage, task.data, start=begins)
-            if stage.start_from is not None and not resumed:
+            if donor:
+                model = inherit_from(donor, model, stage, measured.candidate)
+            elif stage.start_from is not None and not resumed:
                 model = _go_on_with(model, stage, measured.candidate, task, folder)
             elif resumed and not stage.student.pruned and (folder / UNPRUNED).exists():
                 shutil.copy(folder / UNPRUNED, folder / BEST)  # pruned after the pause, unheard
@@ -308,13 +315,16 @@ def find_or_train_teachers(candidate: Candidate, task: Task) -> dict[str, Teache
     """The search's teacher and the candidate's assistants."""
     teachers = {TEACHER: task.teacher}
     for stage in candidate.assistants:
-        teachers[stage.name] = _find_or_train_assistant(stage, teachers, task)
+        teachers[stage.name] = _find_or_train_assistant(stage, candidate, teachers, task)
     return teachers
 
 
-def _find_or_train_assistant(stage: Stage, teachers: dict[str, Teacher], task: Task) -> Teacher:
+def _find_or_train_assistant(
+    stage: Stage, candidate: Candidate, teachers: dict[str, Teacher], task: Task
+) -> Teacher:
     """Named by what makes it, not by its trial: the next trial that needs the same assistant finds it."""
-    sources = [teachers[name].hash for name in stage.teachers]
+    donor = find_donor(stage, candidate, teachers, task)
+    sources = [teachers[name].hash for name in stage.teachers] + ([donor.hash] if donor else [])
     inputs = task.inputs(stage.student)
     head = [HEAD_STD] if stage.student.start else []  # once it was timm's
     named = replace(stage, student=by_contents(stage.student))
@@ -329,6 +339,7 @@ def _find_or_train_assistant(stage: Stage, teachers: dict[str, Teacher], task: T
         device=task.device,
         cache=task.cache,
         shared=task.shared,
+        begin=lambda model: inherit_from(donor, model, stage, candidate) if donor else model,
     )
 
 

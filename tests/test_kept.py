@@ -19,6 +19,7 @@ def cache(tmp_path):
     files = {
         "images": "decoded-a.npy", "views": "views-a-0.npy", "logits": "logits/logits-a-0.npy",
         "teachers": "teachers/a/best.safetensors", "assistants": "assistants/a/best.safetensors",
+        "donors": "donors/a/best.safetensors",
         "latencies": "latencies/a.json",
     }  # fmt: skip
     for age, name in enumerate(files.values()):
@@ -45,8 +46,8 @@ def test_everything_that_is_kept_is_listed_with_its_size(cache):
 
 def test_what_is_cleared_is_gone_and_results_stay(cache):
     assert clear(cache, ["logits", "teachers"]) == 200
-    assert kinds_in(cache) == ["images", "views", "assistants", "latencies"]
-    assert clear(cache, list(KINDS)) == 400
+    assert kinds_in(cache) == ["images", "views", "assistants", "donors", "latencies"]
+    assert clear(cache, list(KINDS)) == 500
     assert (cache / "studies" / "one" / "0000" / "best.safetensors").exists()
     assert (cache / "ledger.db").exists()
 
@@ -77,7 +78,7 @@ def test_an_unknown_kind_is_refused_with_those_that_there_are(cache):
 def test_a_limit_takes_what_was_not_used_for_longest_and_no_trained_model(cache, limit, left):
     freed = evict(cache, limit)
     assert freed == 300 - 100 * len(left)
-    assert kinds_in(cache) == [*left, "teachers", "assistants", "latencies"]
+    assert kinds_in(cache) == [*left, "teachers", "assistants", "donors", "latencies"]
 
 
 def test_an_array_that_is_opened_again_is_the_last_to_go(cache):

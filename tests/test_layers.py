@@ -53,7 +53,7 @@ LAYERS = (
     {"appraisal"},
     {"teachers"},
     {"task", "generalisation"},
-    {"auditing", "failure", "shipped"},
+    {"auditing", "failure", "shipped", "donors"},
     {"trial"},
     {"on_test"},
     {"report", "tracking"},

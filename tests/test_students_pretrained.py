@@ -108,7 +108,7 @@ def test_a_trial_starts_from_them_and_goes_on_after_a_pause_from_its_own(file, t
     assert wanted.hash != random.hash
 
 
-def test_named_models_start_from_timm_s_weights_and_families_from_random_ones():
+def test_named_models_start_from_timm_s_weights_and_families_inherit_from_them():
     mixed = space(model=[MODEL, "resnet"], pretrained=True)
     starts = {}
     for model in (MODEL, "resnet"):
@@ -116,14 +116,14 @@ def test_named_models_start_from_timm_s_weights_and_families_from_random_ones():
             lambda name, d, model=model: model if name == "students.model" else centre(name, d)
         )
         starts[model] = student.start
-    assert starts == {MODEL: "pretrained", "resnet": None}
-    assert student.describe().endswith("px")
+    assert starts == {MODEL: "pretrained", "resnet": "heir"}
+    assert student.describe().endswith("px, heir")
 
 
 @pytest.mark.parametrize(
     ("students", "message"),
     [
-        ({"model": "resnet", "pretrained": True}, "timm has no weights of resnet"),
+        ({"model": "cs3darknet_s", "pretrained": True}, "timm has no weights of cs3darknet_s"),
         (
             {"model": [MODEL], "pretrained": {"test_resnt.r160_in1k": "a"}},
             "is none of timm's models in students.model Did you mean",

@@ -67,5 +67,6 @@ def _control(space: Space, sampled: Sampled, name: str, losses: Mapping[str, Any
     stages = [replace(s, **losses) for s in whole.stages if s.name in ("student", "prune")]
     if stages[0].start_from == PRETRAIN:  # then it starts from where that one would have
         stages[0] = replace(stages[0], start_from=whole.stage(PRETRAIN).start_from)
-    candidate = Candidate(stages=tuple(stages))
+    donor = [whole.donor] if whole.donor else []
+    candidate = Candidate(stages=(*donor, *stages))
     return Proposal(candidate=candidate, params=values, control=name)

@@ -91,7 +91,7 @@ class Ledger:
     """Events of one study. A second driver of it, wherever it runs, is refused at its first event."""
 
     clock: float  # seconds that the search has been driven for; whoever drives sets it
-    epochs: int  # trained so far: trials' own without repeats, and those of each assistant once
+    epochs: int  # trained so far: trials' own without repeats, and those of each assistant and donor once
     rejected: int  # trials that were not trained, as they are over budget
     ended: list[Ended]  # in the order in which it came
 
@@ -107,7 +107,7 @@ class Ledger:
         self._study = study
         self._shown = shown_url(url)
         self._entries: list[Entry] = []
-        self._assistants: set[str] = set()
+        self._shared: set[str] = set()  # trainings of assistants and donors that count already
         self.clock, self.epochs, self.rejected, self.ended = 0.0, 0, 0, []
         self._notes: dict[str, Any] = {}
         try:
@@ -331,11 +331,14 @@ class Ledger:
         before = len(entry.result.history) if entry.result else 0
         self.epochs += len(result.history) - before
         if not before and result.history:
-            stages = entry.proposal.candidate.assistants
-            for place, stage in enumerate(stages):
-                name = content_hash([each.identity() for each in stages[: place + 1]])
-                self.epochs += 0 if name in self._assistants else stage.training.epochs
-                self._assistants.add(name)
+            candidate = entry.proposal.candidate
+            assistants = candidate.assistants
+            shared = [assistants[: place + 1] for place in range(len(assistants))]
+            shared += [(candidate.donor,)] if candidate.donor else []
+            for chain in shared:
+                name = content_hash([each.identity() for each in chain])
+                self.epochs += 0 if name in self._shared else chain[-1].training.epochs
+                self._shared.add(name)
 
     @retry(
         retry=retry_if_exception(lambda error: _server_is_away(error)),

@@ -12,11 +12,12 @@ import optuna
 
 from autokd.config import Config
 from autokd.data import ImageData
+from autokd.donors import teacher_as_donor
 from autokd.engine.proposer import suggest_from
 from autokd.errors import ConfigError
 from autokd.quantities import format_cost
 from autokd.records import COSTS, Budget, Cost, StudentSpec
-from autokd.space import Space
+from autokd.space import Space, Surroundings
 from autokd.task import StudentCosts
 from autokd.teachers import build_student
 
@@ -93,7 +94,15 @@ def survey_file(
     config: Config, data: ImageData, *, samples: int = SAMPLES
 ) -> tuple[Space, StudentCosts, Survey]:
     """A search file's space on its data, with the exact costs of its students and a sample of them."""
-    space = Space(config, image_size=data.info.image_size, classes=len(data.info.class_names))
+    classes = len(data.info.class_names)
+    around = Surroundings(
+        channels=data.info.channels,
+        classes=classes,
+        mean=data.mean,
+        std=data.std,
+        teacher=teacher_as_donor(config.teacher, data),
+    )
+    space = Space(config, image_size=data.info.image_size, classes=classes, around=around)
     costs = StudentCosts(data, space)
     budget = config.budget.to_budget()
     return space, costs, survey(space, costs, budget=budget, seed=config.seed, samples=samples)

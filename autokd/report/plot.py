@@ -125,7 +125,7 @@ def _groups(
         )
         if result.number in on_front:
             groups["Pareto front"].append(point)
-        if result.state == "complete" and not result.candidate.stages[0].teachers:
+        if result.state == "complete" and not result.candidate.is_taught:
             groups["no distillation"].append(point)
         elif result.state == "complete" and result.number not in on_front:
             groups["dominated"].append(point)

@@ -82,7 +82,9 @@ class StudentsConfig(Section):
     image_size: Annotated[IntParameter, within(1)] | None = None
     """Pixels that students see; by default the data's."""
     pretrained: bool | dict[str, Path] = False
-    """timm's models start from published weights, or from a file each: `{resnet18: FILE}`. Families start from random ones."""
+    """timm's models start from published weights, or from a file each: `{resnet18: FILE}`. Families inherit from such models."""
+    start: TextParameter | None = None
+    """`random` weights, or those of a larger relative (`heir`); by default what `pretrained` has weights for is an heir."""
     prune: Annotated[FloatParameter, within(0, 0.9)] = 0.0
     """Share of channels that is removed after training; what is left learns on for `schedule.prune_epochs`."""
     precision: TextParameter = "fp32"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from autokd.parameters import (
     FloatParameter,
     IntParameter,
@@ -80,6 +82,8 @@ class ScheduleConfig(Section):
     """Epochs of a first stage in which a student learns from its teachers without labels; 0: none."""
     pretrain_on: TextParameter = "features"
     """What it learns there: the teachers' `features`, or their `logits`."""
+    donor_epochs: Annotated[int, Field(ge=0)] | None = None
+    """Epochs on labels of a larger model that heirs inherit from; by default 0 for a published one, else the student's."""
     prune_epochs: Positive | None = None
     """Epochs of what is left after pruning; by default a third of the student's."""
     finetune_epochs: Annotated[IntParameter, within(0)] = 0

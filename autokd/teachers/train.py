@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from filelock import FileLock
+from torch import nn
 
 from autokd.answers import Teacher
 from autokd.data.load import ImageData
@@ -41,10 +42,11 @@ def train_once(
     device: torch.device,
     cache: Path,
     shared: Shared = NOWHERE,
+    begin: Callable[[nn.Module], nn.Module] = lambda model: model,
 ) -> Teacher:
     """A model trained under a name made of all that made it, and found again by whoever needs it next.
 
-    `key` is that name. Seeds follow from it. Others on this machine who want the same model meanwhile wait; on
+    `key` is that name. Seeds follow from it. `begin` gives the new model weights that its spec does not name. Others on this machine who want the same model meanwhile wait; on
     another machine they train it as well, which comes to the same.
     """
     if (
@@ -66,7 +68,7 @@ def train_once(
                 "training %s: %s, %d epochs", stage.name, stage.student.model, stage.training.epochs
             )
             torch.manual_seed(seed)
-            model = create(stage, data, start=True)
+            model = begin(create(stage, data, start=True))
             epochs = train_stage(
                 stage,
                 model,

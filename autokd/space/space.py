@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
 
 from autokd.choices import (
     DENSE,
     FEATURES,
     NO_LOSS,
+    RANDOM,
     check_choices,
     check_names,
     may_pretrain,
 )
 from autokd.config import Config
-from autokd.errors import ConfigError, nearest_name
+from autokd.errors import ConfigError
 from autokd.feature_losses import FEATURE_LOSSES
 from autokd.losses import ARGUMENTS, NEED_HARD_LABELS
-from autokd.mitigation import BALANCED_SAMPLING, GROUP_DRO, MFD, NONE
-from autokd.parameters import Parameter, Range, Section, values_of
+from autokd.mitigation import MFD, NONE
+from autokd.parameters import Parameter, values_of
 from autokd.pretraining import USUAL_FEATURE_LOSS, pretrain_stage
-from autokd.records import PRETRAINED, TEACHER, Candidate, Stage, StudentSpec, Training
-from autokd.students import FAMILIES, expand_model_names, has_pretrained
+from autokd.records import HEIR, TEACHER, Candidate, Stage, StudentSpec, Training
+from autokd.space.distributions import centre, centre_of, count_values, flat, to_distribution
+from autokd.space.stages import donor_stage, finetune_stage, prune_stage
+from autokd.space.starts import Start, Starts, Surroundings
+from autokd.students import FAMILIES, expand_model_names
 
 # Gives a value of the distribution for the parameter of that name; a name always has the same distribution.
 Suggest = Callable[[str, BaseDistribution], Any]
@@ -42,17 +40,30 @@ ChooseAssistants = Callable[[StudentSpec, int], Sequence[StudentSpec]]
 class Space:
     """What a search may choose. Refuses what makes no sense when it is made, before the first trial."""
 
-    def __init__(self, config: Config, *, image_size: int, classes: int | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        image_size: int,
+        classes: int | None = None,
+        around: Surroundings | None = None,
+    ) -> None:
         """`image_size` is the data's, for students whose own is not set; so are `classes`, of which some losses need three."""
         self._config = config
         try:
             self.models = expand_model_names(values_of(config.students.model))
         except ConfigError as error:
             raise ConfigError(f"students.model: {error}") from None
-        self._starts = _starts(config, self.models)
         self._image_size: Parameter = config.students.image_size or image_size
         self._families = _family_parameters(config, self.models)
         check_choices(config, classes)
+        self.starts = Starts(
+            config,
+            self.models,
+            self._families,
+            image_size=centre_of("students.image_size", self._image_size),
+            around=around or Surroundings(),
+        )
         self._parameters = self._collect_parameters()
         self.distributions = {
             name: distribution
@@ -77,11 +88,13 @@ class Space:
         dense = bool(specs) and self._pick("schedule.guidance", suggest) == DENSE
         mitigation = NONE if loss == NO_LOSS else self._pick("distill.mitigation", suggest)
         training = replace(training, **self._sample_mixing(loss, mitigation, suggest))
-        stages = self._assistant_stages(specs, mitigation, dense=dense)
+        *larger, start = self.starts.trace(student, self._as_assistants(specs, student))
+        stages = self._assistant_stages(larger, mitigation, dense=dense)
         stages.append(
             Stage(
                 name="student",
-                student=replace(student, pruned=0.0),
+                student=replace(start.student, pruned=0.0),
+                start_from=start.start_from,
                 training=training,
                 mitigation=mitigation,
                 **self._sample_teachers(loss, stages, suggest, dense=dense),
@@ -93,9 +106,12 @@ class Space:
             first = pretrain_stage(stages[-1], epochs, on_features=on == FEATURES)
             stages[-1:] = [first, replace(stages[-1], start_from=first.name)]
         if student.pruned:
-            stages.append(_prune_stage(stages[-1], student, self._prune_epochs(training.epochs)))
+            epochs = self._prune_epochs(training.epochs)
+            stages.append(prune_stage(stages[-1], start.student, epochs))
         if epochs := self._pick("schedule.finetune_epochs", suggest):
-            stages.append(_finetune_stage(stages[-1], epochs))
+            stages.append(finetune_stage(stages[-1], epochs))
+        if donor := next((each.donor for each in (*larger, start) if each.donor), None):
+            stages.insert(0, donor_stage(donor, self._donor_training(donor)))
         return Candidate(stages=tuple(stages))
 
     def sample_student(self, suggest: Suggest) -> StudentSpec:
@@ -106,14 +122,14 @@ class Space:
             for key in self._families.get(model, {})
         }
         size = self._pick("students.image_size", suggest)
-        return StudentSpec(
+        student = StudentSpec(
             model=model,
             arguments=arguments,
             image_size=size,
             precision=self._pick("students.precision", suggest),
             pruned=self._pick("students.prune", suggest),
-            start=self._starts.get(model),
         )
+        return replace(student, start=self.starts.of(student, self._choose_start(suggest)))
 
     def buildable_choices(self) -> list[dict[str, Any]]:
         """Every model at every image size (at both ends of a range): what may turn out impossible to build."""
@@ -124,7 +140,9 @@ class Space:
         """How many different architectures of one model there are; None: without number, as a range is continuous."""
         own = (f"students.{model}.{key}" for key in self._families.get(model, {}))
         names = ["students.image_size", "students.precision", "students.prune", *own]
-        counts = [_count(self.distributions[name]) for name in names if name in self.distributions]
+        counts = [
+            count_values(self.distributions[name]) for name in names if name in self.distributions
+        ]
         return None if None in counts else math.prod(count or 1 for count in counts)
 
     @property
@@ -178,17 +196,25 @@ class Space:
             "students.precision": config.students.precision,
             "students.prune": config.students.prune,
         }
+        if config.students.start is not None:
+            parameters["students.start"] = config.students.start
         for family, own in self._families.items():
             parameters |= {f"students.{family}.{key}": value for key, value in own.items()}
         for section in ("distill", "schedule", "train"):
             values = getattr(config, section)
-            parameters |= _flat(section, values)
+            parameters |= flat(section, values)
         return parameters
 
     def _pick(self, name: str, suggest: Suggest) -> Any:
         if name in self._fixed:
             return self._fixed[name]
         return suggest(name, self.distributions[name])
+
+    def _choose_start(self, suggest: Suggest) -> str | None:
+        """None where the search file leaves it to what weights there are."""
+        name = "students.start"
+        choice: str | None = self._pick(name, suggest) if name in self._parameters else None
+        return choice
 
     def _sample_training(self, suggest: Suggest, *, epochs: int) -> Training:
         searched = (
@@ -209,6 +235,13 @@ class Space:
             precision=self._config.train.precision,
             **{key: self._pick(f"train.{key}", suggest) for key in searched},
         )
+
+    def _donor_training(self, donor: StudentSpec) -> Training:
+        """At the centre of the space, as of assistants; none of a published one, unless the search file says so."""
+        epochs = self._config.schedule.donor_epochs
+        if not donor.start:
+            epochs = epochs or self._pick("train.epochs", centre)
+        return self._sample_training(centre, epochs=epochs or 0)
 
     def _sample_mixing(self, loss: str, mitigation: str, suggest: Suggest) -> dict[str, Any]:
         """A mixed image has no single label and no single group."""
@@ -257,15 +290,27 @@ class Space:
             "teacher_drop": self._pick("schedule.teacher_drop", suggest),
         }
 
+    def _as_assistants(
+        self, specs: Sequence[StudentSpec], student: StudentSpec
+    ) -> list[StudentSpec]:
+        """They never ship, and start as the student does."""
+        choice = None
+        if self._config.students.start is not None:
+            choice = HEIR if student.start else RANDOM
+        return [
+            replace(spec, precision="fp32", pruned=0.0, start=self.starts.of(spec, choice))
+            for spec in specs
+        ]
+
     def _assistant_stages(
-        self, specs: Sequence[StudentSpec], mitigation: str, *, dense: bool
+        self, starts: Sequence[Start], mitigation: str, *, dense: bool
     ) -> list[Stage]:
         """Assistants are trained at the centre of the space, so that trials can share them.
 
-        But for guidance and mitigation, which are the candidate's: what an assistant does to a group is handed down.
+        But for start, guidance and mitigation, which are the candidate's: what an assistant does to a group is handed down.
         """
         stages: list[Stage] = []
-        for i, spec in enumerate(specs, start=1):
+        for i, start in enumerate(starts, start=1):
             epochs = self._config.schedule.assistant_epochs or self._pick("train.epochs", centre)
             loss = next(
                 (name for name in values_of(self._config.distill.loss) if name != NO_LOSS), "kd"
@@ -273,7 +318,8 @@ class Space:
             stages.append(
                 Stage(
                     name=f"assistant_{i}",
-                    student=replace(spec, precision="fp32", pruned=0.0),  # it never ships
+                    student=start.student,
+                    start_from=start.start_from,
                     training=replace(
                         self._sample_training(centre, epochs=epochs),
                         **self._sample_mixing(loss, mitigation, centre),
@@ -284,75 +330,6 @@ class Space:
                 )
             )
         return stages
-
-
-def to_distribution(name: str, parameter: Parameter | None) -> BaseDistribution | None:
-    """The parameter as Optuna sees it; None where there is nothing to choose."""
-    if isinstance(parameter, tuple) and len(set(parameter)) > 1:
-        return CategoricalDistribution(parameter)
-    if not isinstance(parameter, Range) or parameter.low == parameter.high:
-        return None
-    kind: Any = IntDistribution if isinstance(parameter.low, int) else FloatDistribution
-    options: dict[str, Any] = {"log": parameter.log}
-    if parameter.step is not None:
-        options["step"] = parameter.step
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # Optuna only warns of a range that its step does not divide
-        try:
-            distribution: BaseDistribution = kind(parameter.low, parameter.high, **options)
-            return distribution
-        except (ValueError, UserWarning) as error:
-            raise ConfigError(f"{name}: {error}") from None
-
-
-def centre(_name: str, distribution: BaseDistribution) -> Any:
-    """A `Suggest` that takes the first of a list and the middle of a range, geometric where it is logarithmic."""
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[0]
-    assert isinstance(distribution, (IntDistribution, FloatDistribution))
-    low, high = distribution.low, distribution.high
-    middle = math.sqrt(low * high) if distribution.log else (low + high) / 2
-    if distribution.step:
-        middle = low + round((middle - low) / distribution.step) * distribution.step
-    return round(middle) if isinstance(distribution, IntDistribution) else middle
-
-
-def _count(distribution: BaseDistribution) -> int | None:
-    if isinstance(distribution, CategoricalDistribution):
-        return len(set(distribution.choices))
-    assert isinstance(distribution, (IntDistribution, FloatDistribution))
-    if not distribution.step:
-        return None
-    return round((distribution.high - distribution.low) / distribution.step) + 1
-
-
-def _prune_stage(student: Stage, pruned: StudentSpec, epochs: int) -> Stage:
-    """The same lesson once more for what is left of the student, three times slower."""
-    rate = student.training.learning_rate / 3
-    training = replace(student.training, epochs=epochs, learning_rate=rate)
-    return replace(
-        student, name="prune", student=pruned, training=training, start_from=student.name
-    )
-
-
-def _finetune_stage(student: Stage, epochs: int) -> Stage:
-    """A last stage on labels alone, from the student's weights, ten times slower: the usual choice for fine-tuning.
-
-    It keeps a mitigation that needs no teacher: without it, it would undo what that did.
-    """
-    kept = student.mitigation in (BALANCED_SAMPLING, GROUP_DRO)
-    rate = student.training.learning_rate / 10
-    training = replace(student.training, epochs=epochs, learning_rate=rate)
-    return Stage(
-        name="finetune",
-        student=student.student,
-        teachers=(),
-        loss_weights={"ce": 1.0},
-        temperature=1.0,
-        training=training,
-        start_from=student.name,
-        mitigation=student.mitigation if kept else NONE,
-    )
 
 
 def _family_parameters(config: Config, models: Sequence[str]) -> dict[str, Mapping[str, Parameter]]:
@@ -367,35 +344,3 @@ def _family_parameters(config: Config, models: Sequence[str]) -> dict[str, Mappi
         for name in models
         if name in FAMILIES
     }
-
-
-def _starts(config: Config, models: Sequence[str]) -> dict[str, str]:
-    """Model -> the weights that it starts from, where it does."""
-    wanted = config.students.pretrained
-    if isinstance(wanted, bool):
-        found = {model: PRETRAINED for model in models if wanted and has_pretrained(model)}
-        if wanted and not found:
-            raise ConfigError(
-                f"students.pretrained: timm has no weights of {', '.join(models)}; set it to false, or add a model that "
-                "timm has weights of"
-            )
-        return found
-    for model, file in wanted.items():
-        if model not in models or not has_pretrained(model):
-            raise ConfigError(
-                f"students.pretrained: '{model}' is none of timm's models in students.model"
-                f"{nearest_name(model, models)}"
-            )
-        if not file.is_file():
-            raise ConfigError(f"students.pretrained.{model}: there is no file {file}")
-    return {model: str(file) for model, file in wanted.items()}
-
-
-def _flat(path: str, values: Section) -> dict[str, Parameter]:
-    """Parameters of a section and of the sections in it by their paths."""
-    found: dict[str, Parameter] = {}
-    for key in type(values).model_fields:
-        value = getattr(values, key)
-        inner = isinstance(value, Section) and not isinstance(value, Range)
-        found |= _flat(f"{path}.{key}", value) if inner else {f"{path}.{key}": value}
-    return found
