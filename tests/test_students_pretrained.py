@@ -140,7 +140,7 @@ def test_weights_that_can_not_be_had_are_one_line(tmp_path):
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"no weights")
     spec = StudentSpec(model=MODEL, image_size=32, start=str(broken))
-    with pytest.raises(CheckpointError, match=r"weights of .* can't be had: .*; give a local file"):
+    with pytest.raises(CheckpointError, match=r"weights of .* can't be had: .*; give another file"):
         create_student(spec, classes=4, channels=1, start=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -16,10 +17,13 @@ from autokd.donors import teacher_as_donor
 from autokd.engine.proposer import suggest_from
 from autokd.errors import ConfigError
 from autokd.quantities import format_cost
-from autokd.records import COSTS, Budget, Cost, StudentSpec
+from autokd.records import COSTS, PRETRAINED, Budget, Cost, StudentSpec
 from autokd.space import Space, Surroundings
+from autokd.students import load_start, starts_from_file
 from autokd.task import StudentCosts
 from autokd.teachers import build_student
+
+log = logging.getLogger(__name__)
 
 SAMPLES = 48  # students that a survey looks at
 MORE_SAMPLES = 512  # at most, where none of the first fits the budget
@@ -109,10 +113,23 @@ def survey_file(
 
 
 def try_pretrained(found: Survey, data: ImageData) -> None:
-    """Raises CheckpointError where pretrained weights can't be had, before each trial would find that out for itself."""
-    starting = next((each.spec for each in found.sampled if each.spec.start), None)
-    if starting:
-        build_student(starting, data, start=True)
+    """Raises CheckpointError where pretrained weights can't be had, before each trial would find that out for itself.
+
+    Every file is tried, and said what is taken of it; of the hub's the first, as they are fetched.
+    """
+    starting = {(each.spec.model, each.spec.start): each.spec for each in found.sampled}
+    for spec in starting.values():
+        if starts_from_file(spec):
+            _say_start(replace(spec, pruned=0.0), data)
+    fetched = [spec for spec in starting.values() if spec.start == PRETRAINED]
+    for spec in fetched[:1]:
+        build_student(spec, data, start=True)
+
+
+def _say_start(spec: StudentSpec, data: ImageData) -> None:
+    classes, channels = len(data.info.class_names), data.info.channels
+    loaded = load_start(build_student(spec, data), spec, classes=classes, channels=channels)
+    log.info("%s starts from %s", spec.model, loaded.sentence())
 
 
 def survey(

@@ -42,7 +42,10 @@ def load_start(model: nn.Module, spec: StudentSpec, *, classes: int, channels: i
             new_head=True,
         )
     except CheckpointError as error:
-        raise _not_had(spec.model, str(error)) from error
+        raise CheckpointError(
+            f"students.pretrained: weights of {spec.model} can't be had: {error}; give another file for it, "
+            "or set pretrained to false"
+        ) from None
 
 
 def from_hub(name: str, **kwargs: Any) -> nn.Module:
@@ -52,7 +55,10 @@ def from_hub(name: str, **kwargs: Any) -> nn.Module:
     except Exception as error:  # noqa: BLE001 - whatever the hub's client raises: no network, no such weights
         model = _from_torch_hub(name, kwargs)
         if model is None:
-            raise _not_had(name, one_line(error)) from None
+            raise CheckpointError(
+                f"students.pretrained: weights of {name} can't be had: {one_line(error)}; give a local file for it "
+                f"(pretrained: {{{name}: FILE}}), or set pretrained to false"
+            ) from None
     published: dict[str, Any] = model.pretrained_cfg
     if published["num_classes"] != kwargs["num_classes"]:
         start_small(model, classifiers_of(model, kwargs["num_classes"]))
@@ -69,11 +75,4 @@ def _from_torch_hub(name: str, kwargs: dict[str, Any]) -> Any:
         return None
     return timm.create_model(
         name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **kwargs
-    )
-
-
-def _not_had(model: str, why: str) -> CheckpointError:
-    return CheckpointError(
-        f"students.pretrained: weights of {model} can't be had: {why}; give a local file for it "
-        f"(pretrained: {{{model}: FILE}}), or set pretrained to false"
     )

@@ -27,10 +27,11 @@ def from_checkpoint(
     classes, channels = len(data.info.class_names), data.info.channels
     model = build_student(spec, data)
     try:
-        load_checkpoint(model, path, name=spec.model, classes=classes, channels=channels)
+        loaded = load_checkpoint(model, path, name=spec.model, classes=classes, channels=channels)
     except CheckpointError as error:
         raise CheckpointError(f"teacher.checkpoint {error}") from error
-    key = content_hash([hash_file(path), spec.identity(), *code_of(spec.model)])
+    taken = [str(loaded.choice)] if loaded.choice and loaded.choice.averaged else []  # once the raw
+    key = content_hash([hash_file(path), spec.identity(), *code_of(spec.model), *taken])
     return Teacher(model, inputs, key, device)
 
 

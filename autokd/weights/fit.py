@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from autokd.errors import CheckpointError
 from autokd.weights.adapt import adapt
 from autokd.weights.names import named_as
 from autokd.weights.read import ReadWeights, read_weights
+from autokd.weights.unwrap import Choice
 
 HEAD_STD = 0.01  # of the weights of a classifier that is new above pretrained ones
 COUNTS = ("num_batches_tracked", "total_ops", "total_params", "n_averaged")
@@ -30,7 +32,7 @@ class Loaded:
     """What a model took out of a file, by names of tensors."""
 
     path: Path
-    note: str  # which weights were taken, where the file has several
+    choice: Choice | None  # which weights were taken, where the file has averaged ones
     loaded: tuple[str, ...]
     adapted: tuple[str, ...]  # those of them that were resized, or made for other channels
     left: tuple[str, ...]  # the file's, for which the model has no place
@@ -38,8 +40,8 @@ class Loaded:
     head: tuple[str, ...]  # classifiers that are new
 
     def sentence(self) -> str:
-        """``model.pth: 243 tensors loaded; left: aux.fc (2); new: classifier``."""
-        parts = [f"{len(self.loaded)} tensors loaded", self.note]
+        """``model.pth: 243 tensors loaded; left: aux (2); new: classifier (2)``."""
+        parts = [f"{len(self.loaded)} tensors loaded", str(self.choice or "")]
         parts += [f"{what}: {_shortly(names)}" for what, names in self._groups() if names]
         return f"{self.path}: " + "; ".join(filter(None, parts))
 
@@ -50,10 +52,15 @@ class Loaded:
 
 
 def _shortly(names: Sequence[str]) -> str:
-    """``fc, aux.fc``: layers, and how many more there are."""
-    layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
-    more = f" and {len(layers) - SHOWN} more" if layers[SHOWN:] else ""
-    return ", ".join(layers[:SHOWN]) + more
+    """``aux (2), total_ops (7)``: parts and how many tensors each has, and how many parts more there are."""
+    parts = Counter(_part(name) for name in names)
+    more = f" and {len(parts) - SHOWN} more" if len(parts) > SHOWN else ""
+    return ", ".join(f"{part} ({count})" for part, count in [*parts.items()][:SHOWN]) + more
+
+
+def _part(name: str) -> str:
+    last = name.rpartition(".")[2]
+    return last if last in COUNTS else name.partition(".")[0]
 
 
 def fit_weights(
@@ -85,12 +92,13 @@ def fit_weights(
         cure = _cure(body, taken, classes=classes, channels=channels, new_head=new_head)
         raise CheckpointError(
             f"{read.path}: does not fit {name} with {classes} classes and {channels} channels: {problem}; {cure}"
+            + (f"; these are {named.choice}" if named.choice else "")
         )
     model.load_state_dict(taken, strict=False)
     start_small(model, heads)
     return Loaded(
         path=read.path,
-        note=named.note,
+        choice=named.choice,
         loaded=tuple(taken),
         adapted=tuple(
             name
@@ -210,7 +218,8 @@ def _cure(
             cures[f"its images have {b[1]} channels: set data.channels: {b[1]}"] = None
         elif "pos" in name:
             size = _image_size(b, given)
-            cures[f"it was trained at another image size: set teacher.image_size{size}"] = None
+            key = "image_size" if new_head else "teacher.image_size"
+            cures[f"it was trained at another image size: set {key}{size}"] = None
         elif a[:1] == (classes,) and a[1:] == b[1:]:
             cures[f"it knows {b[0]} classes, and the data has {classes}"] = None
         else:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import collections
 import datetime
+import decimal
 import pathlib
+from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,17 +15,30 @@ from typing import Any
 import numpy as np
 import torch
 
+
+def _plain_dict(*_: Any) -> dict[Any, Any]:
+    return {}
+
+
+def _plain_list(items: Iterable[Any] = (), *_: Any) -> list[Any]:
+    return [*items]
+
+
 # Options, records and dates, by the names that they have in files of old and new versions.
 _OF_PYTHON: dict[str, Any] = {
     "argparse.Namespace": argparse.Namespace,
     "types.SimpleNamespace": argparse.Namespace,
-    "collections.defaultdict": collections.defaultdict,
-    "collections.deque": collections.deque,
+    "collections.defaultdict": _plain_dict,  # torch fills dicts and lists alone
+    "collections.deque": _plain_list,
+    "decimal.Decimal": decimal.Decimal,
     "datetime.datetime": datetime.datetime,
     "datetime.date": datetime.date,
     "datetime.timedelta": datetime.timedelta,
     "datetime.timezone": datetime.timezone,
-    **{f"builtins.{kind.__name__}": kind for kind in (dict, list, tuple, set, frozenset, slice)},
+    **{
+        f"builtins.{kind.__name__}": kind
+        for kind in (dict, list, tuple, set, frozenset, range, slice)
+    },
     **{
         f"{module}.{kind}Path": getattr(pathlib, f"Pure{kind}Path")  # Windows' paths, here too
         for module in ("pathlib", "pathlib._local")
@@ -45,6 +59,7 @@ _OF_NUMPY: dict[str, Any] = {
     },
     **{f"numpy.dtypes.{name}": getattr(np.dtypes, name) for name in np.dtypes.__all__},
 }
+STANDS_FOR = "stands for"
 HARMLESS = _OF_PYTHON | _OF_NUMPY
 
 
@@ -55,22 +70,22 @@ class _Unmade(type):
         raise UnpicklingError(f"GLOBAL {cls.__name__} is called")
 
 
-def stand_in(name: str) -> _Unmade:
-    """Return an empty class for one of somebody else's, whose objects then are bags of what they held."""
+def _stand_in(name: str) -> _Unmade:
+    """Return an empty class for one of somebody else's. Its objects are made without calling it: dicts that hold what
+    theirs held, and say whose they are."""
 
-    def new(cls: type, *_: Any, **__: Any) -> Any:
-        return object.__new__(cls)
+    def new(_: type, *__: Any, **___: Any) -> Any:
+        made: Any = OrderedDict()
+        made.__dict__[STANDS_FOR] = name
+        return made
 
     return _Unmade(name, (), {"__new__": new})
 
 
-def is_stand_in(value: object) -> bool:
-    return isinstance(value, _Unmade) or isinstance(type(value), _Unmade)
-
-
-def name_of(value: object) -> str:
-    """``timm.models.resnet.ResNet``, which a stand-in stands for."""
-    return value.__name__ if isinstance(value, _Unmade) else type(value).__name__
+def whole_model(value: Any) -> str | None:
+    """Return the class of a model that stood in the file, such as ``timm.models.resnet.ResNet``; None: it is none."""
+    held = getattr(value, "__dict__", {})
+    return str(held[STANDS_FOR]) if STANDS_FOR in held and "_modules" in held else None
 
 
 def safe_globals(path: Path) -> Iterable[tuple[Any, str]]:
@@ -79,5 +94,5 @@ def safe_globals(path: Path) -> Iterable[tuple[Any, str]]:
         named = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
     except Exception:  # noqa: BLE001 - damaged, or of torch before 1.6: then without stand-ins
         named = []
-    stands = {name: stand_in(name) for name in named if name not in HARMLESS}
+    stands = {name: _stand_in(name) for name in named if name not in HARMLESS}
     return [(made, name) for name, made in (HARMLESS | stands).items()]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from autokd.errors import CheckpointError
 from autokd.weights.read import ReadWeights
-from autokd.weights.unwrap import AVERAGED
+from autokd.weights.unwrap import AVERAGED, Choice, choose
 
 HEAD = "head."  # MMPretrain's, beside its backbone's prefix
 
@@ -21,7 +21,7 @@ class Named:
 
     tensors: Mapping[str, Tensor]
     left: tuple[str, ...]  # the file's names of what stands beside the model: a loss, another model
-    note: str  # which of them were taken, where there was a choice
+    choice: Choice | None  # which were taken, where there are averaged ones
 
 
 def named_as(wanted: Collection[str], read: ReadWeights) -> Named:
@@ -30,7 +30,7 @@ def named_as(wanted: Collection[str], read: ReadWeights) -> Named:
     Of all starts of names that one is taken away after which most names are the model's. Raises CheckpointError
     where several sets of weights fit it equally well.
     """
-    start, note = _start(read, wanted)
+    start, choice = _start(read, wanted)
     tensors = {
         name.removeprefix(start): tensor
         for name, tensor in read.tensors.items()
@@ -40,11 +40,11 @@ def named_as(wanted: Collection[str], read: ReadWeights) -> Named:
     for name in wanted:
         if name not in tensors and (other := beside.pop(HEAD + name, None)) is not None:
             tensors[name] = other
-    return Named(tensors=tensors, left=tuple(beside), note=note or read.note)
+    return Named(tensors=tensors, left=tuple(beside), choice=choice or read.choice)
 
 
-def _start(read: ReadWeights, wanted: Collection[str]) -> tuple[str, str]:
-    """What all names of the wanted weights begin with, and a note where there was a choice."""
+def _start(read: ReadWeights, wanted: Collection[str]) -> tuple[str, Choice | None]:
+    """What all names of the wanted weights begin with, and which these are where there are averaged ones."""
     fits: Counter[str] = Counter()
     for name in read.tensors:
         parts = name.split(".")
@@ -53,21 +53,16 @@ def _start(read: ReadWeights, wanted: Collection[str]) -> tuple[str, str]:
                 fits[".".join([*parts[:place], ""])] += 1
     if not fits:
         first = {name.partition(".")[0] for name in read.tensors}
-        return (f"{first.pop()}." if len(first) == 1 else ""), ""
+        return (f"{first.pop()}." if len(first) == 1 else ""), None
     best = max(fits.values())
-    return _choose([start for start, count in fits.items() if count == best], read)
-
-
-def _choose(starts: Sequence[str], read: ReadWeights) -> tuple[str, str]:
-    means = [start for start in starts if AVERAGED.search(start)]
-    raws = [start for start in starts if start not in means]
-    if means and (read.averaged or not raws):
-        others = f"; {raws[0]} holds the raw ones" if raws else ""
-        return means[0], f"the averaged weights ({means[0]}){others}"
+    starts = [start for start, count in fits.items() if count == best]
+    averages = [start for start in starts if AVERAGED.search(start)]
+    raws = [start for start in starts if start not in averages]
     if len(raws) > 1:
         raise CheckpointError(
             f"{read.path}: holds several sets of weights that fit ({', '.join(raws)}); save the one that is meant as "
             "torch.save(model.state_dict(), …)"
         )
-    others = f"the raw weights ({raws[0]}); {means[0]} holds the averaged ones" if means else ""
-    return raws[0], others
+    raw = raws[0] if raws else None
+    choice = choose(averages, raw, averaged=read.averaged)
+    return (choice.taken if choice else str(raw)), choice

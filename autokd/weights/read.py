@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
@@ -15,12 +16,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from autokd.errors import CheckpointError
-from autokd.weights.harmless import is_stand_in, name_of, safe_globals
-from autokd.weights.unwrap import unwrap
+from autokd.weights.harmless import safe_globals, whole_model
+from autokd.weights.unwrap import NO_MODEL, Choice, unwrap
 
 SAVE_ANEW = "save it as safetensors, or as torch.save(model.state_dict(), …)"
 FOREIGN = "neither a safetensors file nor one of torch.save"
 DAMAGED = "it is cut short or damaged; copy or save it again"
+# What torch raises of a whole file with what it can't make without running code.
+UNKNOWN_THINGS = (UnpicklingError, TypeError, ValueError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +33,12 @@ class ReadWeights:
     path: Path
     tensors: Mapping[str, Tensor]
     averaged: bool  # whether averaged weights go before raw ones, where there are both
-    note: str = ""  # which were taken, where there was a choice
+    choice: Choice | None = None  # which were taken, where there are averaged ones
+
+    @property
+    def note(self) -> str:
+        """``the averaged weights (state_dict_ema); state_dict holds the raw ones``; empty where there are none."""
+        return str(self.choice or "")
 
 
 def read_weights(path: Path, *, averaged: bool = True) -> ReadWeights:
@@ -42,11 +50,11 @@ def read_weights(path: Path, *, averaged: bool = True) -> ReadWeights:
     content = _content(path)
     _refuse_model(content, path)
     try:
-        weights, note = unwrap(content, averaged=averaged)
+        weights, choice = unwrap(content, averaged=averaged)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     tensors = _tensors(weights, path)
-    return ReadWeights(path=path, tensors=tensors, averaged=averaged, note=note)
+    return ReadWeights(path=path, tensors=tensors, averaged=averaged, choice=choice)
 
 
 def _content(path: Path) -> Any:
@@ -70,6 +78,8 @@ def _content(path: Path) -> Any:
             raise CheckpointError(
                 f"{path}: holds more than weights ({more[1]}) and would run code when read; {SAVE_ANEW}"
             ) from None
+        if start.startswith(b"PK") and isinstance(error, UNKNOWN_THINGS):
+            raise CheckpointError(f"{path}: holds more than weights; {SAVE_ANEW}") from error
         raise CheckpointError(f"{path}: can't be read: {DAMAGED}") from error
 
 
@@ -111,11 +121,11 @@ def _refuse_other_archives(path: Path) -> None:
 
 def _refuse_model(content: Any, path: Path) -> None:
     """A model that was pickled as a whole, alone or where its weights should be."""
-    inside = content.values() if isinstance(content, dict) else ()
-    for value in (content, *inside):
-        if is_stand_in(value) and "_modules" in getattr(value, "__dict__", {}):
+    inside = content if isinstance(content, dict) else {}
+    for value in (content, *(inside[key] for key in inside if not NO_MODEL.search(str(key)))):
+        if model := whole_model(value):
             raise CheckpointError(
-                f"{path}: holds a whole model ({name_of(value)}), which is code; save its weights alone: "
+                f"{path}: holds a whole model ({model}), which is code; save its weights alone: "
                 "torch.save(model.state_dict(), …)"
             )
 

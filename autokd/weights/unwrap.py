@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -22,7 +23,24 @@ NO_MODEL = re.compile(r"optim|sched|scaler|loss|criterion|averaging_state", re.I
 DEPTH = 4  # of records in records; nobody wraps weights deeper
 
 
-def unwrap(content: Any, *, averaged: bool) -> tuple[Mapping[Any, Any], str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which weights were taken, of averaged and raw ones: the keys, or starts of names, under which both stand."""
+
+    averaged: bool
+    taken: str
+    other: str | None  # None: there are averaged ones alone
+
+    def __str__(self) -> str:
+        kinds = ("averaged", "raw") if self.averaged else ("raw", "averaged")
+        also = f"; {self.other} holds the {kinds[1]} ones" if self.other else ""
+        return f"the {kinds[0]} weights ({self.taken}){also}"
+
+
+Found = tuple[Mapping[Any, Any], Choice | None]
+
+
+def unwrap(content: Any, *, averaged: bool) -> Found:
     """Return the weights in what a file holds, and which they are where there was a choice.
 
     Raises CheckpointError where there are none, or where it can't be told which are meant.
@@ -36,9 +54,16 @@ def unwrap(content: Any, *, averaged: bool) -> tuple[Mapping[Any, Any], str]:
     return found
 
 
-def _weights_in(
-    content: Any, *, averaged: bool, depth: int
-) -> tuple[Mapping[Any, Any], str] | None:
+def choose(averages: Sequence[str], raw: str | None, *, averaged: bool) -> Choice | None:
+    """Return which to take of averaged and raw weights; None where there are raw ones alone."""
+    if not averages:
+        return None
+    if raw is None or averaged:
+        return Choice(averaged=True, taken=averages[0], other=raw)
+    return Choice(averaged=False, taken=raw, other=averages[0])
+
+
+def _weights_in(content: Any, *, averaged: bool, depth: int) -> Found | None:
     if not isinstance(content, Mapping) or depth == 0:
         return None
     inner = {
@@ -47,36 +72,24 @@ def _weights_in(
         if isinstance(key, str) and not NO_MODEL.search(key)
         if (found := _weights_in(value, averaged=averaged, depth=depth - 1))
     }
-    if inner:
-        key, note = _choose(list(inner), averaged=averaged)
-        weights, said = inner[key]
-        return weights, note or said
-    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
-    return (tensors, "") if tensors else None
-
-
-def _choose(keys: Sequence[str], *, averaged: bool) -> tuple[str, str]:
-    """The key under which the wanted weights are, and a note on it where there was a choice."""
-    means = [key for key in keys if AVERAGED.search(key)]
-    raws = [key for key in keys if key not in means]
+    if not inner:
+        tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+        return (tensors, None) if tensors else None
+    averages = [key for key in inner if AVERAGED.search(key)]
+    raws = [key for key in inner if key not in averages]
     if RAW_OF_LIGHTNING in raws and "state_dict" in raws:
-        means, raws = ["state_dict"], [RAW_OF_LIGHTNING]
-    mean = means[0] if means else None
+        averages, raws = ["state_dict"], [RAW_OF_LIGHTNING]
     raw = _likeliest(raws) if raws else None
-    if raw is None:
-        assert mean is not None
-        return mean, f"the averaged weights ({mean})"
-    if mean is None:
-        return raw, ""
-    if averaged:
-        return mean, f"the averaged weights ({mean}); {raw} holds the raw ones"
-    return raw, f"the raw weights ({raw}); {mean} holds the averaged ones"
+    choice = choose(averages, raw, averaged=averaged)
+    weights, earlier = inner[choice.taken if choice else str(raw)]
+    return weights, choice or earlier
 
 
 def _likeliest(keys: Sequence[str]) -> str:
-    for key in (*USUAL, *keys[:1]):
-        if key in keys and (key in USUAL or len(keys) == 1):
-            return key
+    if usual := [key for key in USUAL if key in keys]:
+        return usual[0]
+    if len(keys) == 1:
+        return keys[0]
     raise CheckpointError(
         f"holds several sets of weights ({', '.join(keys)}); save the one that is meant: "
         f"torch.save(torch.load(FILE)['{keys[0]}'], …)"
