@@ -45,7 +45,7 @@ LAYERS = (
     },
     {"feature_losses"},
     {"mitigation", "projectors"},
-    {"needs", "pretraining"},
+    {"needs"},
     {"objective", "checkpoint", "evaluation", "choices"},
     {"space", "learning", "drift"},
     {"distill"},

@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 from tiny_task import make_data, make_task, stage
 from autokd.peers import all_peers
-from autokd.pretraining import pretrain_stage
+from autokd.space.stages import pretrain_stage
 from autokd.records import PRETRAIN, Candidate, StudentSpec
 from autokd.trial import run_trial
 

@@ -24,9 +24,10 @@ from autokd.engine.ledger import Ledger
 from autokd.engine.strategies import least_share
 from autokd.errors import ConfigError
 from autokd.needs import check_stage
-from autokd.pretraining import pretrain_stage
-from autokd.records import PRETRAIN, Candidate, Stage
+from autokd.records import HEIR, PRETRAIN, TEACHER, Candidate, Stage
 from autokd.space import centre
+from autokd.space.stages import pretrain_stage
+from autokd.students import inherit
 from autokd.teachers import build_student
 from autokd.tracking.trial_run import trial_points
 from autokd.trial import run_trial
@@ -166,6 +167,19 @@ def test_the_student_goes_on_from_its_weights_and_ends_with_its_own_best(
     torch.testing.assert_close(before["conv1.0.weight"], after["conv1.0.weight"])
 
 
+@pytest.mark.parametrize("on_features", [True, False], ids=["features", "logits"])
+def test_an_heir_inherits_before_it_and_goes_on_after_it(task, tmp_path, on_features):
+    heir = stage(student=replace(tiny_task.SMALL, start=HEIR), start_from=TEACHER)
+    still = replace(heir, training=replace(heir.training, learning_rate=1e-12))
+    result = run(task, with_first_stage(still, on_features=on_features), tmp_path)
+    assert result.state == "complete", result.reason
+    trained = load_file(tmp_path / BEST)
+    expected = build_student(tiny_task.SMALL, DATA)
+    inherit(expected, task.teacher.model, classifier=True)
+    for name, value in expected.named_parameters():
+        torch.testing.assert_close(trained[name], value.detach(), msg=name)
+
+
 def test_a_student_of_labels_alone_goes_on_from_it(tmp_path):
     """As fine-tuning would: nothing says that its own stage has a teacher."""
     labels = tiny_task.labels_alone(epochs=6, start_from=PRETRAIN)
@@ -178,8 +192,14 @@ def test_a_student_of_labels_alone_goes_on_from_it(tmp_path):
 @pytest.mark.parametrize("on_features", [True, False], ids=["features", "logits"])
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"patience": 1, "learning_rate": 1e-12}, {"loss_weights": {"ce": 1.0, "hint": 1.0}}, {"ema": 0.9}],
-    ids=["plain", "patience", "hint", "average"],
+    [
+        {},
+        {"patience": 1, "learning_rate": 1e-12},
+        {"loss_weights": {"ce": 1.0, "hint": 1.0}},
+        {"ema": 0.9},
+        {"student": replace(tiny_task.SMALL, start=HEIR), "start_from": TEACHER},
+    ],
+    ids=["plain", "patience", "hint", "average", "heir"],
 )  # fmt: skip
 def test_a_trial_in_steps_is_the_trial_in_one_go(task, tmp_path, changes, on_features):
     """With pauses in its first stage, between both, and in the second."""

@@ -24,10 +24,15 @@ from autokd.feature_losses import FEATURE_LOSSES
 from autokd.losses import ARGUMENTS, NEED_HARD_LABELS
 from autokd.mitigation import MFD, NONE
 from autokd.parameters import Parameter, values_of
-from autokd.pretraining import USUAL_FEATURE_LOSS, pretrain_stage
 from autokd.records import HEIR, TEACHER, Candidate, Stage, StudentSpec, Training
 from autokd.space.distributions import centre, centre_of, count_values, flat, to_distribution
-from autokd.space.stages import donor_stage, finetune_stage, prune_stage
+from autokd.space.stages import (
+    USUAL_FEATURE_LOSS,
+    donor_stage,
+    finetune_stage,
+    pretrain_stage,
+    prune_stage,
+)
 from autokd.space.starts import Start, Starts, Surroundings
 from autokd.students import FAMILIES, expand_model_names
 
