@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from timm.layers.attention import Attention
 from timm.layers.attention2d import MultiQueryAttention2d
-from timm.models import edgenext, efficientvit_mit, fastvit
+from timm.models import edgenext, efficientvit_mit, fastvit, regnet, resnet
 from torch import Tensor, nn
 
 
@@ -76,6 +76,17 @@ def _grouped(conv: nn.Conv2d) -> Iterator[tuple[str, int, Axis]]:
         yield "bias", 0, axis
 
 
+def _bottleneck(module: Any) -> Iterator[tuple[str, int, Axis]]:
+    """ResNeXt, RegNet: from the first convolution to the last channels go by groups."""
+    (grouped,) = (m for m in module.conv2.modules() if isinstance(m, nn.Conv2d))
+    axis = Axis(factors=(grouped.groups, grouped.out_channels // grouped.groups))
+    for name in module.state_dict():
+        if name.startswith(("conv1.", "bn1.", "conv2.", "bn2.", "se.fc2.")):
+            yield name, 0, axis
+        elif name.startswith(("conv3.", "se.fc1.")) and name.endswith("weight"):
+            yield name, 1, axis
+
+
 def _doubled_stages(model: Any) -> Iterator[tuple[str, int, Axis]]:
     """FastViT: a stage begins with a depthwise convolution that makes two channels of each, after which an identity
     branch keeps them, so that the channels of all stages go back to those of the first."""
@@ -86,14 +97,17 @@ def _doubled_stages(model: Any) -> Iterator[tuple[str, int, Axis]]:
         Axis(factors=(first, last // first)) if last % first == 0 else Axis(factors=(last,))
     )
     hidden = {
-        f"{name}.{part}"
+        (
+            f"{name}.{part}",
+            number,
+        )  # may be as many as a later stage has, and are what they are alone
         for name, module in model.named_modules()
         if isinstance(module, fastvit.ConvMlp)
-        for part in ("fc1.weight", "fc1.bias")
+        for part, number in (("fc1.weight", 0), ("fc1.bias", 0), ("fc2.weight", 1))
     }
     for name, tensor in model.state_dict().items():
         for number, size in enumerate(tensor.shape[:2]):
-            if size in streams and not (name in hidden and number == 0):
+            if size in streams and (name, number) not in hidden:
                 yield name, number, streams[size]
 
 
@@ -137,6 +151,7 @@ def _chunks(module: Any) -> Iterator[tuple[str, int, Axis]]:
 # What is said by a later one holds.
 RULES: tuple[tuple[type | tuple[type, ...], Rule], ...] = (
     (nn.Conv2d, _grouped),
+    ((regnet.Bottleneck, resnet.Bottleneck), _bottleneck),
     (fastvit.FastVit, _doubled_stages),
     ((Attention, fastvit.Attention, edgenext.CrossCovarianceAttn), _attention),
     (MultiQueryAttention2d, _multi_query),

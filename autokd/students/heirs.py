@@ -29,7 +29,7 @@ class Inheritance:
 
     def sentence(self) -> str:
         """``94% of its weights are inherited; new: head.fc.weight, head.fc.bias and 3 more``."""
-        said = f"{self.share:.0%} of its weights are inherited"
+        said = f"{int(100 * self.share)}% of its weights are inherited"  # 99.9% are not all
         more = f" and {len(self.new) - 2} more" if len(self.new) > 2 else ""
         return f"{said}; new: {', '.join(self.new[:2])}{more}" if self.new else said
 

@@ -153,10 +153,10 @@ TRANSFORMERS: dict[str, Family] = {
         },
         donors=lambda *, width, depth, heads, **_: fittest_first(
             {
-                "edgenext_xx_small.in1k": (21, 2, 4, 12),
-                "edgenext_x_small.in1k": (24, 3, 4, 16),
-                "edgenext_small.usi_in1k": (38, 3, 8, 12),
-                "edgenext_base.usi_in1k": (72, 3, 8, 20),
+                "edgenext_xx_small.in1k": (21, 2, 4, 10),
+                "edgenext_x_small.in1k": (24, 3, 4, 12),
+                "edgenext_small.usi_in1k": (38, 3, 8, 9),
+                "edgenext_base.usi_in1k": (72, 3, 8, 18),
             },
             width,
             depth,
