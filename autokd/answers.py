@@ -42,6 +42,7 @@ class Teacher:
     hash: str  # of everything that made it
     device: torch.device
     precision: str = "auto"  # that students are answered in; audits are not
+    notes: tuple[str, ...] = ()  # on its weights: what was loaded, left and new
 
     def __post_init__(self) -> None:
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -108,6 +109,10 @@ class CachedLogits:
 
     def maps(self, batch: Batch, view: int, taps: int) -> tuple[Tensor, ...]:
         raise NotImplementedError("maps are too large to keep: ask LiveLogits")
+
+    def all_features(self) -> Tensor:
+        """(N, D) float16 on the CPU: of every image of the first view."""
+        return self._load("features", 0, (self._shape[0], self.feature_count))
 
     @cached_property
     def feature_count(self) -> int:

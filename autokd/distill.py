@@ -77,7 +77,7 @@ def train_stage(
         view = (epoch - 1) % views.count
         sums: dict[str, Tensor] = {}
         batches = 0
-        student.train()
+        learning.begin_epoch()
         loaded = train_batches(
             views, view=view, batch_size=training.batch_size, seed=seed, epoch=epoch, device=device,
             balance=objective.balance, peers=peers,

@@ -19,6 +19,7 @@ from autokd.needs import losses_on_logits
 from autokd.objective import Objective
 from autokd.peers import Peers
 from autokd.records import Stage
+from autokd.students.parts import batch_norms, classifiers, freeze_all_but_last, frozen_parts
 
 WARMUP_SHARE = 0.1  # of a stage's steps, over which the learning rate rises
 
@@ -45,6 +46,8 @@ class Learning:
         training = stage.training
         self._training = training
         self._steps = steps
+        if training.trained_blocks is not None:
+            freeze_all_but_last(student, training.trained_blocks)
         self._optimizer = create_optimizer_v2(
             student,
             opt=training.optimizer,
@@ -52,6 +55,8 @@ class Learning:
             weight_decay=training.weight_decay,
             **fused_where_it_can_be(training.optimizer, next(student.parameters()).device),
         )
+        if training.body_rate != 1:
+            _slow_down_body(self._optimizer, student, training.body_rate)
         if own := objective.parameters:
             self._optimizer.add_param_group({"params": own, "lr": training.learning_rate})
         self._trained = [p for group in self._optimizer.param_groups for p in group["params"]]
@@ -75,6 +80,18 @@ class Learning:
     def shown(self) -> nn.Module:
         """What is measured and kept: the average, where there is one."""
         return self._average.module if self._average else self._student
+
+    def begin_epoch(self) -> None:
+        """Put the student into training mode, but for what is frozen, and batch norms of a body that is to change little.
+
+        Statistics of a batch are others than those that published weights were made with, the more so the smaller the
+        images are.
+        """
+        self._student.train()
+        kept = frozen_parts(self._student) if self._training.trained_blocks is not None else []
+        kept += batch_norms(self._student) if self._training.body_rate < 1 else []
+        for part in kept:
+            part.eval()
 
     @property
     def rate(self) -> float:
@@ -129,6 +146,16 @@ class Learning:
             "objective": self._objective,
         }
         return parts | ({"average": self._average} if self._average else {})
+
+
+def _slow_down_body(optimizer: torch.optim.Optimizer, student: nn.Module, rate: float) -> None:
+    """Give all but the classifier a group of its own at `rate` times the learning rate."""
+    head = {id(p) for layer in classifiers(student) for p in layer.parameters()}
+    for group in list(optimizer.param_groups):
+        body = [p for p in group["params"] if id(p) not in head]
+        group["params"] = [p for p in group["params"] if id(p) in head]
+        optimizer.add_param_group({**group, "params": body, "lr": rate * group["lr"]})
+    optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
 
 
 def fused_where_it_can_be(optimizer: str, device: torch.device) -> dict[str, Any]:

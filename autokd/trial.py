@@ -329,6 +329,11 @@ def _find_or_train_assistant(
     head = [HEAD_STD] if stage.student.start else []  # once it was timm's
     named = replace(stage, student=by_contents(stage.student))
     key = content_hash([named.identity(), sources, inputs.identity(), task.data.drawing(), *head])
+
+    def begin() -> nn.Module:
+        assert donor is not None
+        return inherit_from(donor, create(stage, task.data), stage, candidate)
+
     return train_once(
         stage,
         _logits(stage, teachers, task),
@@ -339,7 +344,7 @@ def _find_or_train_assistant(
         device=task.device,
         cache=task.cache,
         shared=task.shared,
-        begin=lambda model: inherit_from(donor, model, stage, candidate) if donor else model,
+        begin=begin if donor else None,
     )
 
 

@@ -176,14 +176,15 @@ def refusal(**changes) -> str:
             id="unit of something else",
         ),
         pytest.param(
-            {"teacher__pretrained": True},
-            "teacher: give exactly one of checkpoint, pretrained: true, train and ensemble, "
-            "got pretrained and train",
+            {"teacher__checkpoint": "a.pt", "teacher__pretrained": True},
+            "teacher: give exactly one of checkpoint, pretrained, train and ensemble, or pretrained "
+            "with train to fine-tune, got checkpoint and pretrained and train",
             id="two teachers",
         ),
         pytest.param(
             {"teacher": {"model": "resnet"}},
-            "teacher: give exactly one of checkpoint, pretrained: true, train and ensemble, got none",
+            "teacher: give exactly one of checkpoint, pretrained, train and ensemble, or pretrained "
+            "with train to fine-tune, got none",
             id="no weights",
         ),
         pytest.param(

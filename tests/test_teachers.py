@@ -414,18 +414,12 @@ def test_weights_for_other_images_are_refused_with_what_to_set(tmp_path, changes
 
 
 def test_published_weights_that_do_not_fit_are_refused_before_they_are_fetched(tmp_path):
-    with pytest.raises(CheckpointError, match="resnet18 knows 1000 classes and the data has 4"):
+    with pytest.raises(CheckpointError, match="resnet18 knows 1,000 classes and the data has 4"):
         load(TeacherConfig(model="resnet18", pretrained=True), tmp_path)
-    with pytest.raises(CheckpointError, match="resnet18 knows 1000 classes and the data has 4"):
+    with pytest.raises(CheckpointError, match="resnet18 knows 1,000 classes and the data has 4"):
         load(
             TeacherConfig(model="resnet18", pretrained=True, arguments={"num_classes": 4}), tmp_path
         )
-    many = replace(DATA, info=replace(DATA.info, class_names=tuple(map(str, range(1000)))))
-    vit = TeacherConfig(model="vit_tiny_patch16_224.augreg_in21k_ft_in1k", pretrained=True)
-    with pytest.raises(
-        CheckpointError, match=r"224 px and the data has 8; set teacher.image_size: 2"
-    ):
-        load_teacher(vit, many, cache=tmp_path, seed=0, device=CPU)
 
 
 @pytest.mark.parametrize("key", ["optimizer", "augmentation"])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import starmap
 from pathlib import Path
 
 from autokd.appraisal import Appraisal
-from autokd.config import Config
+from autokd.config import Config, TeacherConfig
 from autokd.cost import with_threads
 from autokd.engine.database import ledger_url
 from autokd.engine.executors import share_threads
@@ -19,6 +20,7 @@ from autokd.engine.teacher import check_teacher
 from autokd.needs import learns_unlabelled
 from autokd.records import PRETRAIN, DataInfo, Stage
 from autokd.space import centre
+from autokd.students.parts import freeze_all_but_last
 from autokd.task import choose_device
 from autokd.teachers import build_student, describe_teacher, inputs_of, needs_training
 
@@ -60,7 +62,7 @@ def check_search(
         config, data, cache=cache, device=chosen, report=cache / "check" / TEACHER_AUDIT
     )
     to_train = [
-        stage
+        (member, stage)
         for place, (member, stage) in enumerate(members)
         if needs_training(member, data, cache=cache, seed=config.seed + place)
     ]
@@ -68,6 +70,8 @@ def check_search(
     def pace(stage: Stage, *, frozen: bool = False) -> float:
         """Seconds an image, to train or with `frozen` to ask for its logits."""
         model = build_student(stage.student, data).requires_grad_(not frozen)
+        if not frozen and stage.training.trained_blocks is not None:
+            freeze_all_but_last(model, stage.training.trained_blocks)
         inputs = inputs_of(stage.student, data)
         with with_threads(share_threads(config.search.workers)):
             return seconds_per_image(model, stage, inputs, data.info, chosen)
@@ -76,7 +80,13 @@ def check_search(
         """To train on all images, and to ask for val's after every epoch."""
         shown = len(data.shown(taught=learns_unlabelled(stage)))
         asked = len(data.val) * pace(stage, frozen=True)
-        return stage.training.epochs * (shown * pace(stage) + asked)
+        trained = stage.training.epochs and shown * pace(stage)
+        return stage.training.epochs * (trained + asked)
+
+    def teaching_seconds(member: TeacherConfig, stage: Stage) -> float:
+        """Features of train come first where published weights are fine-tuned."""
+        asked = len(data.train) + len(data.val)
+        return seconds(stage) + (asked * pace(stage, frozen=True) if member.fine_tuned else 0.0)
 
     def live_seconds(stage: Stage) -> float:
         shown = len(data.shown(taught=learns_unlabelled(stage)))
@@ -95,7 +105,7 @@ def check_search(
         typical=typical,
         trial_seconds=sum(seconds(stage) for stage in candidate.stages),
         live_seconds=sum(map(live_seconds, asked)) if space.may_ask_live else None,
-        teacher_seconds=sum(map(seconds, to_train)) if to_train else None,
+        teacher_seconds=sum(starmap(teaching_seconds, to_train)) if to_train else None,
         least_share=least_share(
             config.search,
             epochs=space.most_epochs,

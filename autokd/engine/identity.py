@@ -72,6 +72,9 @@ def identify(config: Config, data: ImageData) -> dict[str, Any]:
     if metadata := record["data"].get("metadata"):
         metadata.pop("path", None)  # what it says of the images has a hash, too
     record.pop("name", None)
+    for teacher in (record["teacher"], *record["teacher"].get("ensemble", ())):
+        if isinstance(teacher.get("pretrained"), str):
+            teacher["pretrained"] = "file"  # its weights have a hash, too, wherever it lies
     if config.students.pretrained:
         record["heads"] = HEAD_STD
     if isinstance(config.students.pretrained, dict):

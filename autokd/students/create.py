@@ -51,7 +51,8 @@ def create_student(
 def _build(spec: StudentSpec, kwargs: dict[str, Any], *, published: bool) -> nn.Module:
     """With random weights, or timm's `published` ones."""
     if is_own(spec.model):
-        return make_own(spec.model, image_size=spec.image_size, **kwargs)
+        headed = spec.start == PRETRAINED
+        return make_own(spec.model, image_size=spec.image_size, headed=headed, **kwargs)
     try:
         if spec.model in FAMILIES:
             return FAMILIES[spec.model].build(image_size=spec.image_size, **kwargs)

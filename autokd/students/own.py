@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 from weakref import WeakSet
 
 import torch
 from torch import nn
 
 from autokd.errors import ConfigError, one_line
+from autokd.students.headed import Headed
 from autokd.students.source import hash_code, import_fresh
 
 _made: WeakSet[nn.Module] = WeakSet()  # each is changed by what it was made for
@@ -31,9 +32,17 @@ def code_of(model: str) -> list[str]:
 
 
 def make_own(
-    model: str, *, image_size: int, num_classes: int, in_chans: int, **arguments: Any
+    model: str,
+    *,
+    image_size: int,
+    num_classes: int,
+    in_chans: int,
+    headed: bool = False,
+    **arguments: Any,
 ) -> nn.Module:
     """What the function returns, on torch's default device; it is given num_classes, in_chans and the user's arguments.
+
+    With `headed` a model that gives features (B, D) in place of logits gets a classifier.
 
     Raises ConfigError where there is no such function, or what it returns does not give logits (B, num_classes) of
     images (B, in_chans, S, S); what the function raises itself is left as it is.
@@ -54,7 +63,10 @@ def make_own(
                 f"model '{model}' fails on float32 images of {images}: {one_line(error)}; build it for in_chans, or "
                 "set data.channels and image_size to what it takes"
             ) from error
-    _refuse_answer(answer, classes=num_classes, model=model, images=images)
+    if headed and _are_features(answer, classes=num_classes):
+        made = Headed(made, features=answer.shape[1], classes=num_classes)
+    else:
+        _refuse_answer(answer, classes=num_classes, model=model, images=images)
     if getattr(made, "num_classes", None) != num_classes:
         made.num_classes = num_classes  # type: ignore[assignment]  # as timm's models say it
     return made.train().to(torch.get_default_device())
@@ -110,6 +122,11 @@ def _new_module(made: object, model: str) -> nn.Module:
     return made
 
 
+def _are_features(answer: object, *, classes: int) -> TypeGuard[torch.Tensor]:
+    """Whether it is two images' features: (2, D), not so many as classes."""
+    return isinstance(answer, torch.Tensor) and answer.ndim == 2 and answer.shape[1] != classes
+
+
 def _refuse_answer(answer: object, *, classes: int, model: str, images: str) -> None:
     """Raises ConfigError unless it is two images' logits."""
     if isinstance(answer, torch.Tensor):
@@ -118,6 +135,11 @@ def _refuse_answer(answer: object, *, classes: int, model: str, images: str) -> 
         got = f"{tuple(answer.shape)}"
     else:
         got = f"a {type(answer).__name__}; return its logits alone"
+    cure = ""
+    if _are_features(answer, classes=classes):
+        cure = (
+            "; features make a teacher with pretrained: true and train, which gives it a classifier"
+        )
     raise ConfigError(
-        f"model '{model}' must answer two images of {images} with logits of shape (2, {classes}), got {got}"
+        f"model '{model}' must answer two images of {images} with logits of shape (2, {classes}), got {got}{cure}"
     )

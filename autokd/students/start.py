@@ -55,10 +55,11 @@ def from_hub(name: str, **kwargs: Any) -> nn.Module:
     except Exception as error:  # noqa: BLE001 - whatever the hub's client raises: no network, no such weights
         model = _from_torch_hub(name, kwargs)
         if model is None:
+            why = one_line(error)
             raise CheckpointError(
-                f"students.pretrained: weights of {name} can't be had: {one_line(error)}; give a local file for it "
+                f"students.pretrained: weights of {name} can't be had: {why}; give a local file for it "
                 f"(pretrained: {{{name}: FILE}}), or set pretrained to false"
-            ) from None
+            ) from CheckpointError(why)  # which is what a teacher of these weights is told
     published: dict[str, Any] = model.pretrained_cfg
     if published["num_classes"] != kwargs["num_classes"]:
         start_small(model, classifiers_of(model, kwargs["num_classes"]))

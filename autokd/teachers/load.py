@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from autokd.answers import Mixture, Teacher
 from autokd.appraisal import refuse_no_logits
@@ -16,12 +17,20 @@ from autokd.config import TeacherConfig
 from autokd.cost import Probe, sum_costs
 from autokd.data.load import ImageData
 from autokd.evaluation import Evaluation, predict, score
-from autokd.records import TeacherInfo, content_hash
+from autokd.records import Stage, TeacherInfo, content_hash
 from autokd.shared import NOWHERE, Shared
-from autokd.students import InputFormat, is_own
-from autokd.teachers.describe import describe_teacher, measure_teacher, shown_to, training_key
-from autokd.teachers.elsewhere import from_checkpoint, own, pretrained
+from autokd.students import InputFormat, by_contents
+from autokd.teachers.describe import (
+    describe_teacher,
+    measure_teacher,
+    shown_to,
+    training_key,
+)
+from autokd.teachers.elsewhere import from_checkpoint, pretrained
+from autokd.teachers.head import fit_head
+from autokd.teachers.start import begin, weights_of
 from autokd.teachers.train import DONE, train_once
+from autokd.teachers.words import describe_source
 
 TRAINED = "teachers"  # the folder of those that were trained here
 
@@ -48,21 +57,13 @@ def load_teacher(
     spec = stage.student
     inputs = shown_to(config, spec, data)
     if config.train:
-        key = training_key(stage, inputs, data, seed)
-        teacher = train_once(
-            stage, [], data=data, inputs=inputs, key=key, folder=cache / TRAINED, device=device,
-            cache=cache, shared=shared,
-        )  # fmt: skip
-        source = "trained here"
-    elif config.pretrained and is_own(spec.model):
-        teacher = own(spec, inputs, data, device)
-        source = f"weights of {spec.model}"
+        teacher = _trained(
+            config, stage, inputs, data, cache=cache, seed=seed, device=device, shared=shared
+        )
     elif config.checkpoint:
-        teacher = from_checkpoint(config.checkpoint, spec, inputs, data, device)
-        source = str(config.checkpoint)
+        teacher = from_checkpoint(config, spec, inputs, data, device)
     else:
         teacher = pretrained(config, spec, inputs, data, device)
-        source = "pretrained weights of timm"
     if config.classes:
         teacher = _in_order_of(data, config.classes, teacher)
     teacher = _answering_in(config.precision, teacher)
@@ -72,8 +73,38 @@ def load_teacher(
         hash=teacher.hash,
         cost=measure_teacher(config, data, probe=probe, cache=cache),
         val_accuracy=measured.accuracy,
-        source=source,
+        source=describe_source(config, stage),
     )
+
+
+def _trained(
+    config: TeacherConfig,
+    stage: Stage,
+    inputs: InputFormat,
+    data: ImageData,
+    *,
+    cache: Path,
+    seed: int,
+    device: torch.device,
+    shared: Shared,
+) -> Teacher:
+    """From nothing, or from published weights and a classifier that a regression found."""
+    weights = weights_of(config, stage.student, data)
+    key = training_key(stage, inputs, data, seed, weights=weights)
+
+    def start() -> nn.Module:
+        model = begin(config, stage, inputs, data)
+        features = content_hash([by_contents(stage.student).identity(), *weights])
+        fit_head(
+            model, inputs=inputs, data=data, weights=features, device=device, cache=cache,
+            shared=shared, needed=stage.training.epochs == 0,
+        )  # fmt: skip
+        return model
+
+    return train_once(
+        stage, [], data=data, inputs=inputs, key=key, folder=cache / TRAINED, device=device,
+        cache=cache, shared=shared, begin=start if config.fine_tuned else None,
+    )  # fmt: skip
 
 
 def _load_ensemble(
@@ -125,15 +156,19 @@ def kept_in(config: TeacherConfig, data: ImageData, *, cache: Path, seed: int) -
 def load_those_at_hand(
     config: TeacherConfig, data: ImageData, *, cache: Path, seed: int, device: torch.device
 ) -> None:
-    """Raise what `load_teacher` would raise about members that it would not train."""
+    """Raise what `load_teacher` would raise, but for what training itself may bring."""
     for place, member in enumerate(config.members):
         if not needs_training(member, data, cache=cache, seed=seed + place):
             load_teacher(member, data, cache=cache, seed=seed + place, device=device)
+        elif member.fine_tuned:
+            stage = describe_teacher(member, data)
+            begin(member, stage, shown_to(member, stage.student, data), data)
 
 
 def _key(config: TeacherConfig, data: ImageData, seed: int) -> str:
     stage = describe_teacher(config, data)
-    return training_key(stage, shown_to(config, stage.student, data), data, seed)
+    inputs, weights = shown_to(config, stage.student, data), weights_of(config, stage.student, data)
+    return training_key(stage, inputs, data, seed, weights=weights)
 
 
 def _in_order_of(data: ImageData, classes: tuple[str, ...], teacher: Teacher) -> Teacher:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from autokd.data.load import ImageData
 from autokd.data.views import Views
 from autokd.distill import BEST, train_stage
 from autokd.errors import storage_errors
+from autokd.evaluation import evaluate
 from autokd.mitigation import NONE
 from autokd.needs import learns_unlabelled
 from autokd.objective import TeacherLogits
@@ -24,7 +25,7 @@ from autokd.records import Epoch, Stage, content_hash
 from autokd.shared import NOWHERE, Shared
 from autokd.students import InputFormat
 from autokd.teachers.build import create
-from autokd.weights import load_weights
+from autokd.weights import load_weights, save_weights
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +43,12 @@ def train_once(
     device: torch.device,
     cache: Path,
     shared: Shared = NOWHERE,
-    begin: Callable[[nn.Module], nn.Module] = lambda model: model,
+    begin: Callable[[], nn.Module] | None = None,
 ) -> Teacher:
     """A model trained under a name made of all that made it, and found again by whoever needs it next.
 
-    `key` is that name. Seeds follow from it. `begin` gives the new model weights that its spec does not name. Others on this machine who want the same model meanwhile wait; on
+    `key` is that name. Seeds follow from it. `begin` makes what it begins with where its spec does not say; that is kept
+    unless an epoch is better. Others on this machine who want the same model meanwhile wait; on
     another machine they train it as well, which comes to the same.
     """
     if (
@@ -68,28 +70,56 @@ def train_once(
                 "training %s: %s, %d epochs", stage.name, stage.student.model, stage.training.epochs
             )
             torch.manual_seed(seed)
-            model = begin(create(stage, data, start=True))
-            epochs = train_stage(
-                stage,
-                model,
-                teachers,
-                inputs=inputs,
-                views=views_of(stage, data, cache=cache),
-                val=data.val,
-                seed=seed,
-                device=device,
-                folder=home,
-            )
-            history = []
-            for epoch in epochs:
-                log.info("%s: %s", stage.name, describe_epoch(epoch, stage.training.epochs))
-                history.append(asdict(epoch))
+            model = begin() if begin else create(stage, data, start=True)
+            epochs = _train(
+                model, stage, teachers, data=data, inputs=inputs, seed=seed, device=device,
+                cache=cache, home=home, keep_first=begin is not None,
+            )  # fmt: skip
+            history = [asdict(epoch) for epoch in epochs]
             done.write_text(json.dumps({"stage": asdict(stage), "history": history}, indent=1))
         for part in (home / BEST, done):
             shared.publish(part)
     model = create(stage, data)
     load_weights(model, home / BEST)
     return Teacher(model, inputs, key, device)
+
+
+def _train(
+    model: nn.Module,
+    stage: Stage,
+    teachers: Sequence[TeacherLogits],
+    *,
+    data: ImageData,
+    inputs: InputFormat,
+    seed: int,
+    device: torch.device,
+    cache: Path,
+    home: Path,
+    keep_first: bool,
+) -> Iterator[Epoch]:
+    """Epoch by epoch; BEST is left in `home`. `keep_first`: the model as it begins is kept unless an epoch is better."""
+    at_least = -1.0
+    if keep_first or not stage.training.epochs:
+        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        save_weights(model, home / BEST)
+        at_least = evaluate(model, data.val, inputs=inputs, device=device).accuracy
+        log.info("%s: begins with val %.2f%%", stage.name, 100 * at_least)
+    if not stage.training.epochs:
+        return
+    for epoch in train_stage(
+        stage,
+        model,
+        teachers,
+        inputs=inputs,
+        views=views_of(stage, data, cache=cache),
+        val=data.val,
+        seed=seed,
+        device=device,
+        folder=home,
+        at_least=at_least,
+    ):
+        log.info("%s: %s", stage.name, describe_epoch(epoch, stage.training.epochs))
+        yield epoch
 
 
 def views_of(stage: Stage, data: ImageData, *, cache: Path) -> Views:
