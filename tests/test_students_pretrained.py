@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -14,25 +15,22 @@ from autokd.config import parse_config
 from autokd.engine.check import check_search
 from autokd.engine.database import BegunStudy
 from autokd.engine.identity import identify, refuse_changed
+from autokd.engine.survey import survey_file, try_starts
 from autokd.errors import CheckpointError, ConfigError
 from autokd.records import Candidate, StudentSpec
 from autokd.space import Space, centre
-from autokd.students import create_student
-from autokd.trial import run_trial
+from autokd.students import by_contents, create_student, takes_image_size
+from autokd.trial import find_or_train_teachers, run_trial
+from autokd.weights import classifiers_of
 
-MODEL = "test_resnet.r160_in1k"
+MODEL = "test_efficientnet.r160_in1k"
 DATA = make_data()
 SEARCH = {"data": {"source": "digits"}, "teacher": {"model": "resnet", "train": {"epochs": 1}}}
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    """Weights as timm publishes them: 1000 classes, three channels."""
-    torch.manual_seed(5)
-    model = timm.create_model(MODEL, pretrained=False)
-    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
-    save_file(model.state_dict(), path)
-    return path
+def file(published_file):
+    return published_file
 
 
 def space(**students) -> Space:
@@ -45,9 +43,9 @@ def test_weights_of_a_file_are_there_with_a_new_classifier_and_fewer_channels(fi
     same = create_student(spec, classes=1000, channels=3, start=True).state_dict()
     assert all(torch.equal(same[name], value) for name, value in published.items())
     other = create_student(spec, classes=4, channels=1, start=True).state_dict()
-    inner = "layer2.0.conv1.weight"
+    inner = "conv_head.weight"
     assert torch.equal(other[inner], published[inner])
-    assert other["fc.weight"].shape[0] == 4
+    assert other["classifier.weight"].shape[0] == 4
     fresh = create_student(spec, classes=4, channels=1).state_dict()
     assert not torch.equal(fresh[inner], published[inner])
 
@@ -55,7 +53,8 @@ def test_weights_of_a_file_are_there_with_a_new_classifier_and_fewer_channels(fi
 @pytest.mark.parametrize(
     ("model", "names"),
     [
-        (MODEL, ["fc"]),
+        (MODEL, ["classifier"]),
+        ("test_resnet", ["fc"]),
         ("test_vit", ["head"]),
         ("deit_tiny_distilled_patch16_224", ["head", "head_dist"]),
         ("test_convnext", ["head.fc"]),
@@ -76,6 +75,39 @@ def test_a_new_classifier_above_pretrained_weights_starts_small(model, names, tm
     assert torch.equal(known.weight, published)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of tables that timm resizes
+@pytest.mark.parametrize(
+    "model",
+    [
+        "test_vit",
+        "test_vit3",
+        "test_maxvit",
+        "test_convnext",
+        "test_efficientnet",
+        "test_mambaout",
+        "beit_base_patch16_224",
+        "deit_tiny_distilled_patch16_224",
+        "densenet121",
+    ],
+)
+def test_a_start_at_another_size_with_other_channels_and_classes_is_what_timm_makes_of_it(
+    model, tmp_path
+):
+    small = {"depth": 1} if model.startswith(("beit", "deit")) else {}
+    file = tmp_path / "model.safetensors"
+    save_file(timm.create_model(model, pretrained=False, **small).state_dict(), file)
+    spec = StudentSpec(model=model, image_size=96, arguments=small, start=str(file))
+    found = create_student(spec, classes=5, channels=1, start=True).state_dict()
+    size = {"img_size": 96} if takes_image_size(model) else {}
+    expected = timm.create_model(
+        model, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, num_classes=5, in_chans=1,
+        **size, **small,
+    )  # fmt: skip
+    new = tuple(f"{name}." for name in classifiers_of(expected, 5))
+    for name, value in expected.state_dict().items():
+        assert name.startswith(new) or torch.equal(found[name], value), name
+
+
 def test_a_search_with_other_new_classifiers_is_another_search(file):
     students = {"model": MODEL, "pretrained": True}
     data = make_data()
@@ -86,6 +118,81 @@ def test_a_search_with_other_new_classifiers_is_another_search(file):
         refuse_changed(now, [begun])
     fresh = identify(parse_config(SEARCH | {"students": {"model": "resnet"}}, source=""), data)
     assert "heads" not in fresh
+
+
+def test_a_search_whose_file_was_replaced_is_another_search(file, tmp_path):
+    mine = tmp_path / "mine.safetensors"
+    students = {"model": MODEL, "pretrained": {MODEL: str(mine)}}
+    config = parse_config(SEARCH | {"students": students}, source="mine.yaml")
+    data = make_data()
+    shutil.copy(file, mine)
+    begun = BegunStudy(name="mine-1a", identity=identify(config, data), has_ended=False)
+    refuse_changed(identify(config, data), [begun])
+    save_file({name: value + 1 for name, value in load_file(file).items()}, mine)
+    with pytest.raises(ConfigError, match="the weights that students start from are not the same"):
+        refuse_changed(identify(config, data), [begun])
+    earlier = {k: v for k, v in begun.identity.items() if k not in ("readers", "starts")}
+    with pytest.raises(ConfigError, match="begun by an autokd that reads files of weights otherw"):
+        refuse_changed(begun.identity, [replace(begun, identity=earlier)])
+
+
+def test_an_assistant_is_found_wherever_its_file_lies_and_not_once_that_is_another(file, tmp_path):
+    data = make_data()
+    task = make_task(data, tmp_path / "cache")
+    (stage,) = candidate(epochs=1).stages
+    training = replace(stage.training, learning_rate=1e-12)
+    keys = []
+    for name, change in [("a", 0), ("b", 0), ("b", 1)]:
+        path = tmp_path / f"{name}.safetensors"
+        save_file({k: v + change for k, v in load_file(file).items()}, path)
+        spec = StudentSpec(model=MODEL, image_size=32, start=str(path))
+        assistant = replace(stage, name="assistant_1", student=spec, training=training)
+        taught = replace(stage, teachers=("assistant_1",))
+        wanted = Candidate(stages=(assistant, taught))
+        keys.append(find_or_train_teachers(wanted, task)["assistant_1"].hash)
+    assert keys[0] == keys[1] != keys[2]
+
+
+@pytest.mark.parametrize("start", [None, "pretrained", "heir"])
+def test_what_starts_from_no_file_is_named_as_before(start):
+    spec = StudentSpec(model=MODEL, image_size=32, start=start)
+    assert by_contents(spec) is spec
+
+
+def test_a_file_that_is_gone_is_one_line(tmp_path):
+    spec = StudentSpec(model=MODEL, image_size=32, start=str(tmp_path / "gone.pt"))
+    with pytest.raises(CheckpointError, match=r"gone\.pt: can't be read: No such file"):
+        by_contents(spec)
+    with pytest.raises(
+        CheckpointError, match=r"gone\.pt: there is no such file; give another file"
+    ):
+        create_student(spec, classes=4, channels=1, start=True)
+
+
+def test_families_and_own_models_start_from_files_too(tmp_path):
+    arguments = {"width": 8, "depth": 1, "stages": 3, "stem_stride": 1}
+    spec = StudentSpec(model="resnet", arguments=arguments, image_size=8)
+    weights = create_student(spec, classes=4, channels=1).state_dict()
+    save_file(weights, tmp_path / "own.safetensors")
+    start = replace(spec, start=str(tmp_path / "own.safetensors"))
+    found = create_student(start, classes=4, channels=1, start=True).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in weights.items())
+
+
+def test_weights_of_the_hub_are_found_in_the_cache_of_an_older_timm(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    spec = StudentSpec(model="mobilenetv3_small_050", image_size=32, start="pretrained")
+    with pytest.raises(CheckpointError, match=r"can't be had: .*; give a local file for it \(pret"):
+        create_student(spec, classes=4, channels=1, start=True)
+    published = timm.create_model("mobilenetv3_small_050").state_dict()
+    file = timm.get_pretrained_cfg("mobilenetv3_small_050").url.rpartition("/")[2]
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(published, tmp_path / "checkpoints" / file)
+    found = create_student(spec, classes=4, channels=1, start=True)
+    assert torch.equal(found.state_dict()["conv_head.weight"], published["conv_head.weight"])
+    assert float(found.classifier.weight.detach().std()) == pytest.approx(0.01, rel=0.1)
 
 
 def test_a_trial_starts_from_them_and_goes_on_after_a_pause_from_its_own(file, tmp_path):
@@ -125,7 +232,7 @@ def test_named_models_start_from_timm_s_weights_and_families_inherit_from_them()
     [
         ({"model": "cs3darknet_s", "pretrained": True}, "timm has no weights of cs3darknet_s"),
         (
-            {"model": [MODEL], "pretrained": {"test_resnt.r160_in1k": "a"}},
+            {"model": [MODEL], "pretrained": {"test_efficientnt.r160_in1k": "a"}},
             "is none of timm's models in students.model Did you mean",
         ),
         ({"model": [MODEL], "pretrained": {MODEL: "nowhere.pt"}}, "there is no file nowhere.pt"),
@@ -155,3 +262,31 @@ def test_a_search_is_refused_before_its_first_trial_where_they_can_not_be_had(tm
     config = parse_config(SEARCH | {"students": students}, source="mine.yaml")
     with pytest.raises(CheckpointError, match="weights of test_resnet can't be had"):
         check_search(config, directory=tmp_path)
+
+
+def test_it_is_said_what_students_take_of_their_files(file):
+    data = make_data()
+    students = {"model": MODEL, "image_size": 32, "pretrained": {MODEL: str(file)}}
+    config = parse_config(SEARCH | {"students": students}, source="mine.yaml")
+    space, _, found = survey_file(config, data, samples=2)
+    (said,) = try_starts(space, found, data)
+    assert said == (
+        f"{MODEL} starts from {file}: 86 tensors loaded; adapted to these images: conv_stem (1); "
+        "new: classifier (2)"
+    )
+
+
+def test_the_file_of_a_donor_is_tried_before_any_trial(tmp_path):
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"no weights")
+    students = {
+        "model": "efficientnet_lite",
+        "image_size": 32,
+        "start": "heir",
+        "pretrained": {"tf_efficientnet_lite0": str(broken)},
+    }
+    teacher = {"model": "test_resnet", "image_size": 32, "train": {"epochs": 1}}
+    config = parse_config(SEARCH | {"teacher": teacher, "students": students}, source="mine.yaml")
+    space, _, found = survey_file(config, make_data(), samples=2)
+    with pytest.raises(CheckpointError, match=r"weights of tf_efficientnet_lite0\S* can't be had"):
+        try_starts(space, found, make_data())

@@ -34,6 +34,8 @@ def print_check(file: Path, check: Check) -> None:
         out.print(f"Teacher: {check.teacher.sentence()}.", markup=False)
         for doubt in check.teacher.doubts:
             out.print(f"[yellow]Teacher: {escape(doubt)}.[/]")
+    for start in check.starts:
+        out.print(f"{start}.", markup=False)
     out.print(
         f"{count_of(check.parameters, 'parameter')} {'is' if check.parameters == 1 else 'are'} searched. {found.feasible_share:.0%} of {len(found.sampled)} sampled "
         "students fit the budget."

@@ -33,6 +33,7 @@ class Check:
     data: DataInfo
     join: str | None  # how images and rows of data.metadata.path met; None: no table
     teacher: Appraisal | None  # None: it is to be trained first
+    starts: tuple[str, ...]  # what is taken of each file that students start from
     parameters: int  # that are searched
     survey: Survey
     typical: Sampled  # the student of median MACs within budget
@@ -100,6 +101,7 @@ def check_search(
         data=data.info,
         join=data.join.describe() if data.join else None,
         teacher=teacher,
+        starts=gathered.starts,
         parameters=len(space.distributions),
         survey=found,
         typical=typical,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,14 @@ from autokd.config import Config
 from autokd.data import ImageData, load_data
 from autokd.data.batches import refuse_little_shared_memory
 from autokd.engine.portfolio import earlier_fronts
-from autokd.engine.survey import Survey, survey_file, try_pretrained
+from autokd.engine.survey import Survey, survey_file, try_starts
 from autokd.evaluation import EVAL_BATCH
 from autokd.parameters import values_of
 from autokd.shared import Shared
 from autokd.space import Space
 from autokd.task import StudentCosts, choose_device, probe_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,7 @@ class Gathered:
     space: Space
     costs: StudentCosts
     sample: Survey
+    starts: tuple[str, ...]  # what is taken of each file that students start from
     fronts: Sequence[Mapping[str, Any]]  # of the searches that a warm start begins with
 
 
@@ -46,7 +50,15 @@ def gather(config: Config, *, cache: Path, ledger: str, device: str | None) -> G
     check_audit(config.audit.to_policy(seed=config.seed), data)
     refuse_little_shared_memory(data.train, max(EVAL_BATCH, *values_of(config.train.batch_size)))
     space, costs, sample = survey_file(config, data)
-    try_pretrained(sample, data)
+    starts = try_starts(space, sample, data)
+    for start in starts:
+        log.info("%s", start)
     return Gathered(
-        data=data, shared=shared, space=space, costs=costs, sample=sample, fronts=fronts
+        data=data,
+        shared=shared,
+        space=space,
+        costs=costs,
+        sample=sample,
+        starts=starts,
+        fronts=fronts,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -17,13 +16,11 @@ from autokd.donors import teacher_as_donor
 from autokd.engine.proposer import suggest_from
 from autokd.errors import ConfigError
 from autokd.quantities import format_cost
-from autokd.records import COSTS, PRETRAINED, Budget, Cost, StudentSpec
+from autokd.records import COSTS, HEIR, PRETRAINED, Budget, Cost, StudentSpec
 from autokd.space import Space, Surroundings
 from autokd.students import load_start, starts_from_file
 from autokd.task import StudentCosts
 from autokd.teachers import build_student
-
-log = logging.getLogger(__name__)
 
 SAMPLES = 48  # students that a survey looks at
 MORE_SAMPLES = 512  # at most, where none of the first fits the budget
@@ -112,24 +109,29 @@ def survey_file(
     return space, costs, survey(space, costs, budget=budget, seed=config.seed, samples=samples)
 
 
-def try_pretrained(found: Survey, data: ImageData) -> None:
-    """Raises CheckpointError where pretrained weights can't be had, before each trial would find that out for itself.
+def try_starts(space: Space, found: Survey, data: ImageData) -> tuple[str, ...]:
+    """Return for each file that students start from, or their donors, what is taken of it.
 
-    Every file is tried, and said what is taken of it; of the hub's the first, as they are fetched.
+    Of the hub's weights the first are tried, as they are fetched. Raises CheckpointError where weights can't be had or
+    don't fit, before each trial would find that out for itself.
     """
-    starting = {(each.spec.model, each.spec.start): each.spec for each in found.sampled}
-    for spec in starting.values():
-        if starts_from_file(spec):
-            _say_start(replace(spec, pruned=0.0), data)
+    students = [each.spec for each in found.sampled]
+    donors = [space.starts.trace(spec)[-1].donor for spec in students if spec.start == HEIR]
+    starting = {
+        (spec.model.partition(".")[0], spec.start): spec
+        for spec in (*filter(None, donors), *students)  # which may be the same weights by two names
+    }
     fetched = [spec for spec in starting.values() if spec.start == PRETRAINED]
     for spec in fetched[:1]:
         build_student(spec, data, start=True)
+    return tuple(_describe(spec, data) for spec in starting.values() if starts_from_file(spec))
 
 
-def _say_start(spec: StudentSpec, data: ImageData) -> None:
-    classes, channels = len(data.info.class_names), data.info.channels
-    loaded = load_start(build_student(spec, data), spec, classes=classes, channels=channels)
-    log.info("%s starts from %s", spec.model, loaded.sentence())
+def _describe(spec: StudentSpec, data: ImageData) -> str:
+    whole, classes = replace(spec, pruned=0.0), len(data.info.class_names)
+    model = build_student(whole, data)
+    loaded = load_start(model, whole, classes=classes, channels=data.info.channels)
+    return f"{spec.model} starts from {loaded.sentence()}"
 
 
 def survey(

@@ -51,8 +51,9 @@ def _beside(file: Path, known: PretrainedCfg) -> dict[str, Any]:
     try:
         said = json.loads((file.parent / CONFIG).read_text(encoding="utf-8"))
         config: Mapping[str, Any] = said["pretrained_cfg"]
-        own = {key: config[key] for key in asdict(known) if key in config}
-    except (OSError, ValueError, KeyError, TypeError):
+        own = {key: config[key] for key in asdict(known) if config.get(key) is not None}
+        own |= {key: said[key] for key in ("num_classes",) if key in said}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         own = {}
     return {**own, "file": str(file)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,13 +27,21 @@ def _filtered(model: nn.Module, given: Mapping[str, Tensor]) -> dict[str, Tensor
     if apply is None:
         return as_they_are
     try:
-        try:
-            changed: dict[str, Tensor] = apply(dict(given), model)
-        except TypeError:  # some take the weights alone
-            changed = apply(dict(given))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how timm resizes tables
+            changed = _applied(apply, given, model)
     except Exception:  # noqa: BLE001 - weights of something else: what does not fit is said by the caller
         return as_they_are
     return changed if _fitting(changed, own) >= _fitting(as_they_are, own) else as_they_are
+
+
+def _applied(
+    apply: Callable[..., dict[str, Tensor]], given: Mapping[str, Tensor], model: nn.Module
+) -> dict[str, Tensor]:
+    try:
+        return apply(dict(given), model)
+    except TypeError:  # some take the weights alone
+        return apply(dict(given))
 
 
 def _filter_of(model: nn.Module) -> Callable[..., Any] | None:
