@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
+import re
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import pytest
 import timm
@@ -103,3 +105,14 @@ def test_a_fit_donor_comes_first_and_the_smallest_of_them(family):
     first, *others = FAMILIES[family].donors(**arguments)
     sizes = [sum(p.numel() for p in on_meta(name).parameters()) for name in (first, *others)]
     assert sizes[0] == min(sizes)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_page_on_heirs_names_every_donor_and_all_that_is_not_filled(family):
+    page = (Path(__file__).parent.parent / "docs" / "heirs.md").read_text(encoding="utf-8")
+    (row,) = (line for line in page.splitlines() if line.startswith(f"| {family} |"))
+    words = set(re.split(r"[\s,;:|`]+", row))
+    for arguments in members(family, most=4):
+        names = FAMILIES[family].donors(**arguments)
+        assert {name.partition(".")[0] for name in names} <= words
+    assert set(FAMILIES[family].not_inherited) <= words
