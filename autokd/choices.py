@@ -50,7 +50,7 @@ def known_names() -> dict[str, Sequence[str]]:
         "distill.balance": [*BALANCES],
         "distill.mitigation": [*MITIGATIONS],
         "schedule.guidance": [CHAIN, DENSE],
-        "schedule.pretrain_on": [FEATURES, LOGITS],
+        "schedule.pretrain_on": [LOGITS, FEATURES],
         "train.augmentation": [*AUGMENTATIONS],
         "train.optimizer": [str(name) for name in list_optimizers()],
     }

@@ -234,6 +234,7 @@ def test_its_epochs_have_charts_of_their_own(task, tmp_path):
 
 # in a space
 
+ON_FEATURES = {"pretrain_epochs": [0, 2], "pretrain_on": ["logits", "features"]}
 
 PRETRAINED = {
     "pretrain_epochs": [0, 2],
@@ -309,12 +310,13 @@ def test_a_trial_pauses_so_many_epochs_after_its_first_stage(monkeypatch, first)
         ),
         (
             {"schedule__pretrain_on": "feature"},
-            r"^schedule\.pretrain_on: unknown 'feature'; known: features, logits\. Did you mean",
+            r"^schedule\.pretrain_on: unknown 'feature'; known: logits, features\. Did you mean",
         ),
         (
             {
                 "teacher": {"ensemble": [{"model": "resnet", "train": {"epochs": 1}}] * 2},
                 "schedule__pretrain_epochs": [0, 2],
+                "schedule__pretrain_on": ["logits", "features"],
             },
             r"which schedule\.pretrain_on: features needs; take a single teacher, or set it to logits$",
         ),
@@ -329,10 +331,11 @@ def test_a_space_in_which_it_makes_no_sense_is_refused(changes, message):
     ("changes", "needed"),
     [
         ({}, (0, False)),
-        ({"schedule__pretrain_epochs": [0, 2]}, (0, True)),
-        ({"schedule__pretrain_epochs": 2, "schedule__pretrain_on": "logits"}, (0, False)),
-        ({"schedule__pretrain_epochs": 2, "distill__feature_loss": "hint"}, (1, False)),
-        ({"schedule__pretrain_epochs": 2, "distill__feature_loss": ["none", "hint"]}, (1, True)),
+        ({"schedule": {"pretrain_epochs": [0, 2]}}, (0, False)),
+        ({"schedule": {"pretrain_on": "features"}}, (0, False)),
+        ({"schedule": ON_FEATURES}, (0, True)),
+        ({"schedule": ON_FEATURES, "distill__feature_loss": "hint"}, (1, False)),
+        ({"schedule": ON_FEATURES, "distill__feature_loss": ["none", "hint"]}, (1, True)),
     ],
 )
 def test_models_are_asked_beforehand_for_the_features_that_it_compares(changes, needed):

@@ -12,6 +12,7 @@ from tiny_task import CPU, make_data
 
 from autokd.config import TeacherConfig, parse_config
 from autokd.engine.check import check_search
+from autokd.engine.search import run_search
 from autokd.errors import CheckpointError, ConfigError
 from autokd.records import StudentSpec
 from autokd.space import Space
@@ -136,12 +137,21 @@ def test_a_search_file_with_one_is_checked_like_any_other(module, tmp_path):
         check_search(parse_config(SEARCH | {"teacher": teacher}, source=""), directory=tmp_path)
 
 
-def test_a_teacher_without_features_is_refused_before_anything_is_trained(module, tmp_path):
-    teacher = {"model": f"{module}:build", "pretrained": True}
-    record = SEARCH | {"teacher": teacher, "distill": {"feature_loss": ["none", "sp"]}}
-    config = parse_config(record, source="mine.yaml")
-    with pytest.raises(ConfigError, match=r"Sequential gives no maps.*leave those out"):
-        check_search(config, directory=tmp_path)
+@pytest.mark.parametrize(
+    ("asks", "missing"),
+    [
+        ({"distill": {"feature_loss": ["none", "sp"]}}, "maps"),
+        ({"schedule": {"pretrain_epochs": 1, "pretrain_on": "features"}}, "features"),
+    ],
+)
+@pytest.mark.parametrize("begin", [check_search, run_search])
+def test_a_teacher_without_features_is_refused_before_anything_is_trained(
+    module, tmp_path, begin, asks, missing
+):
+    teacher = {"model": f"{module}:build", "train": {"epochs": 1}}
+    config = parse_config(SEARCH | {"teacher": teacher} | asks, source="mine.yaml")
+    with pytest.raises(ConfigError, match=rf"Sequential gives no {missing}.*leave those out"):
+        begin(config, directory=tmp_path)
 
 
 def test_a_student_without_features_is_refused_before_anything_is_trained(module):

@@ -57,8 +57,6 @@ def check_search(
     typical = found.feasible[len(found.feasible) // 2]
     candidate = space.sample(lambda name, dist: typical.params.get(name, centre(name, dist)))
     members = [(each, describe_teacher(each, data)) for each in config.teacher.members]
-    for _, stage in members:
-        gathered.costs(stage.student)  # refuses a teacher that can't be built
     teacher = check_teacher(
         config, data, cache=cache, device=chosen, report=cache / "check" / TEACHER_AUDIT
     )

@@ -19,6 +19,7 @@ from autokd.parameters import values_of
 from autokd.shared import Shared
 from autokd.space import Space
 from autokd.task import StudentCosts, choose_device, probe_of
+from autokd.teachers import describe_teacher
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,8 @@ def gather(config: Config, *, cache: Path, ledger: str, device: str | None) -> G
     check_audit(config.audit.to_policy(seed=config.seed), data)
     refuse_little_shared_memory(data.train, max(EVAL_BATCH, *values_of(config.train.batch_size)))
     space, costs, sample = survey_file(config, data)
+    for member in config.teacher.members:  # one that can't be built, or has not the features
+        costs(describe_teacher(member, data).student)
     starts = try_starts(space, sample, data)
     for start in starts:
         log.info("%s", start)

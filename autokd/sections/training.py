@@ -80,8 +80,8 @@ class ScheduleConfig(Section):
     """With `dense`: how likely each teacher is left out of a step."""
     pretrain_epochs: Annotated[IntParameter, within(0)] = 0
     """Epochs of a first stage in which a student learns from its teachers without labels; 0: none."""
-    pretrain_on: TextParameter = "features"
-    """What it learns there: the teachers' `features`, or their `logits`."""
+    pretrain_on: TextParameter = "logits"
+    """What it learns there: the teachers' `logits`, or their `features`."""
     donor_epochs: Annotated[int, Field(ge=0)] | None = None
     """Epochs on labels of a larger model that heirs inherit from; by default 0 for a published one, else the student's."""
     prune_epochs: Positive | None = None

@@ -49,8 +49,8 @@ def refuse_opaque(model: nn.Module, *, taps: int, pooled: bool) -> None:
     if not all(hasattr(model, name) for name in wanted):
         what = "maps" if taps else "features before its classifier"
         raise ConfigError(
-            f"{type(model).__name__} gives no {what}, which mfd and distill.feature_loss need; "
-            "leave those out, or take another model"
+            f"{type(model).__name__} gives no {what}, which mfd, distill.feature_loss and schedule.pretrain_on: features "
+            "need; leave those out, or take another model"
         )
 
 
