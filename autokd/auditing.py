@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,19 +25,24 @@ SELECTION = (
     "a member of the front has a second audit on test, which chose nothing."
 )
 UNTOUCHED = "Test was looked at once for this student, after the search had ended."
+FURTHER = (
+    "This set (data.also_test) chose nothing: it was looked at after the search had ended. "
+    "Groups that audits require are asked of val and test alone."
+)
 
 
 def check_audit(policy: AuditPolicy, data: ImageData) -> None:
     """Raises, before anything is trained, what an audit of these data would raise."""
-    split = data.val
+    required_groups(_attributes(policy, data, data.val), policy.required)
+    for further in data.also_test.values():
+        _attributes(policy, data, further.split)
+
+
+def _attributes(policy: AuditPolicy, data: ImageData, split: Split) -> tuple[Attribute, ...]:
     groups = audit_groups(data, split)
     if groups is None:
-        attributes: tuple[Attribute, ...] = (
-            class_attribute(split.labels.numpy(), data.info.class_names),
-        )
-    else:
-        attributes = read_attributes(groups, len(split), intersections=policy.intersections)
-    required_groups(attributes, policy.required)
+        return (class_attribute(split.labels.numpy(), data.info.class_names),)
+    return read_attributes(groups, len(split), intersections=policy.intersections)
 
 
 def audit_teacher(task: Task) -> Audit:
@@ -56,7 +62,7 @@ def audit_student(
     generalisation: Mapping[str, Any] | None = None,
     student_seeds: Sequence[Tensor] = (),
 ) -> Audit:
-    """A student on val or test against all who taught it. Its logits are (N, C) in the split's order.
+    """A student on val, test or a further set against all who taught it. Its logits are (N, C) in the split's order.
 
     `student_seeds` are those of the same student trained from several seeds, itself among them.
     """
@@ -68,7 +74,7 @@ def audit_student(
         teacher=answers.pop(TEACHER),
         student=student,
         assistants=answers,
-        note=SELECTION if split_name == "val" else UNTOUCHED,
+        note={"val": SELECTION, "test": UNTOUCHED}.get(split_name, FURTHER),
         model_hash=model_hash,
         generalisation=generalisation,
         student_seeds=student_seeds,
@@ -96,7 +102,9 @@ def _audit(
     student_seeds: Sequence[Tensor] = (),
 ) -> Audit:
     data, split = task.data, task.split(split_name)
-    cluster, ids = None, data.ids(split)
+    further = data.also_test.get(split_name)
+    cluster, ids = None, list(further.ids) if further else data.ids(split)
+    join = further.join if further else data.join
     if data.cluster and split.metadata is not None:
         cluster = number_clusters(split.metadata, data.cluster)
     return audit(
@@ -109,15 +117,15 @@ def _audit(
         class_names=data.info.class_names,
         ids=ids,
         student_seeds=[logits.argmax(dim=-1).numpy() for logits in student_seeds] or None,
-        policy=task.policy,
+        policy=replace(task.policy, required=()) if further else task.policy,
         about={
             "title": title,
             "split": split_name,
-            "join": data.join and data.join.to_dict(),
+            "join": join and join.to_dict(),
             "notes": [note] if note else [],
             "thumbnails": Thumbnails(split.images, ids) if task.thumbnails else None,
             "hashes": {
-                "data": data.info.hash,
+                "data": further.hash if further else data.info.hash,
                 "teacher": task.teacher_info.hash,
                 "model": model_hash,
             },

@@ -121,9 +121,9 @@ def _short(value: object) -> str:
 def _known_keys(parents: list[Any]) -> list[str]:
     section: type[BaseModel] = Config
     for parent in parents:
-        field = section.model_fields.get(str(parent))
-        candidates = _sections_in(field.annotation) if field else []
-        section = candidates[0] if candidates else Range[float]
+        if field := section.model_fields.get(str(parent)):  # else a name that the user gave
+            candidates = _sections_in(field.annotation)
+            section = candidates[0] if candidates else Range[float]
     return list(section.model_fields)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -488,12 +488,15 @@ class SearchInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What test says of a finished student. Asked once."""
+    """What test, or a further labelled set, says of a finished student. Asked once."""
 
     accuracy: float
     loss: float
     audit: AuditFigures
     report: str  # the folder of the audit's report
+    teacher_accuracy: float | None = None  # of the search's teacher on the same images
+    images: int | None = None
+    data_hash: str | None = None  # of a further set: what was asked then
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Verdict:
@@ -524,6 +527,20 @@ class FrontMember:
     rank: int  # counted from 1, most accurate on val first
     verdict: Verdict | None  # None: not tested, as the search is to go on
     again: Remeasured | None = None  # None: not trained from further seeds
+    also: Mapping[str, Verdict] = field(default_factory=dict)  # of each set of data.also_test
+
+
+# Of each further set in tables, behind all other columns: also_test.NAME.accuracy
+ALSO_COLUMNS = ("accuracy", "teacher_accuracy", "worst_group_accuracy", "audit")
+
+
+def also_column(name: str, key: str) -> str:
+    return f"also_test.{name}.{key}"
+
+
+def further_sets(members: Iterable[FrontMember]) -> list[str]:
+    """The sets of data.also_test that some member was tested on, in the search file's order."""
+    return list(dict.fromkeys(name for member in members for name in member.also))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,8 +93,9 @@ class Task:
     memory: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def split(self, name: str) -> Split:
-        """``train``, ``val`` or ``test``."""
-        split: Split = getattr(self.data, name)
+        """``train``, ``val`` or ``test``, or a further set by its name."""
+        further = self.data.also_test.get(name)
+        split: Split = further.split if further else getattr(self.data, name)
         return split
 
     def answers(self, teacher: Teacher, split_name: str) -> Tensor:

@@ -94,3 +94,15 @@ def published_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("published") / "model.safetensors"
     save_file(model.state_dict(), path)
     return path
+
+
+@pytest.fixture
+def printed(capsys, monkeypatch):
+    """What is printed at a width."""
+
+    def lines(width: int, print_it) -> list[str]:
+        monkeypatch.setenv("COLUMNS", str(width))
+        print_it()
+        return capsys.readouterr().out.splitlines()
+
+    return lines

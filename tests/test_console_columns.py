@@ -38,18 +38,6 @@ def front_of(model: str, *, tested: bool = True):
     return front_frame(results, TEACHER, members), TEACHER, [*results, control]
 
 
-@pytest.fixture
-def printed(capsys, monkeypatch):
-    """What is printed at a width."""
-
-    def lines(width: int, print_it) -> list[str]:
-        monkeypatch.setenv("COLUMNS", str(width))
-        print_it()
-        return capsys.readouterr().out.splitlines()
-
-    return lines
-
-
 @pytest.mark.parametrize("model", ["resnet18", LONG])
 @pytest.mark.parametrize("width", [60, 80, 100, 160])
 def test_trial_student_val_macs_and_audit_stay_whole_at_every_width(printed, width, model):

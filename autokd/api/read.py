@@ -63,7 +63,7 @@ def load_audit(
 
     Args:
         candidate: a trial's number in the latest study, STUDY/NUMBER, an MLflow run id or a candidate's hash.
-        split: val, or test for members of a finished search's front.
+        split: val; for members of a finished search's front also test, or the name of a set of data.also_test.
     """
     store = open_store(tracking_uri, Path(directory).resolve(), create=False)
     return Audit(json.loads(find_audit(store, str(candidate), split)))

@@ -28,6 +28,11 @@ def print_check(file: Path, check: Check) -> None:
         f"{check.data.image_size} px, {'grey' if check.data.channels == 1 else 'colour'}."
         + _without_labels(check)
     )
+    for name, count in check.also_test.items():
+        out.print(
+            f"In the end the front is also tested on {name}: {count_of(count, 'image')}.",
+            markup=False,
+        )
     if check.join:
         out.print(f"Metadata: {check.join}.", markup=False)
     if check.teacher:

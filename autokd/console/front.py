@@ -13,7 +13,8 @@ from autokd.console.columns import print_table
 from autokd.console.output import VERDICTS, console
 from autokd.masking import without_secrets
 from autokd.quantities import count_of, format_cost, share_of
-from autokd.records import TeacherInfo, TrialResult
+from autokd.records import TeacherInfo, TrialResult, also_column
+from autokd.report.frame import also_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,7 @@ NOTES = {  # below the table, of the columns that it has
     "worst": "worst: accuracy of the worst group on val.",
     "audit": "audit: the verdict on test, on val while there is none; open: groups with too few images to decide.",
 }
+_FURTHER = "on NAME: labelled images from elsewhere (data.also_test), which chose nothing either."
 SHARES = ("of T's\nacc.", "of T's\nMACs")
 # In a narrow terminal, in this order. Trial, student, val, MACs and audit stay.
 LEAVING = ("latency", "size", *SHARES, "stages", "params", "worst", "rank", "test")
@@ -86,11 +88,12 @@ def _see(tracking_uri: str | None, view: str) -> str:
 
 def print_front(frame: pd.DataFrame, teacher: TeacherInfo, results: Sequence[TrialResult]) -> None:
     """The front beside the teacher and the controls without distillation."""
-    table = _front_table("Pareto front")
+    table = _front_table("Pareto front", frame)
     _add_rows(table, frame)
     table.add_section()
     _add_teacher(
         table,
+        frame,
         teacher.name,
         teacher.val_accuracy,
         {n: getattr(teacher.cost, n) for n in COST_HEADINGS.values()},
@@ -99,6 +102,7 @@ def print_front(frame: pd.DataFrame, teacher: TeacherInfo, results: Sequence[Tri
         if result.control and result.control.startswith("no distillation") and result.cost:
             _add_control(
                 table,
+                frame,
                 result.control,
                 result.candidate.student.describe(),
                 result.candidate.describe_stages(),
@@ -107,17 +111,19 @@ def print_front(frame: pd.DataFrame, teacher: TeacherInfo, results: Sequence[Tri
                 teacher.val_accuracy,
                 teacher.cost.macs,
             )
-    _print(table, repeated=bool(frame["seeds"].notna().any()))
+    _print(table, frame)
 
 
 def print_stored_front(frame: pd.DataFrame, stored: StoredStudy) -> None:
     """The same table, of what the store holds."""
-    table = _front_table(f"{stored.study} ({_STATES.get(stored.status, stored.status.lower())})")
+    state = _STATES.get(stored.status, stored.status.lower())
+    table = _front_table(f"{stored.study} ({state})", frame)
     _add_rows(table, frame)
     table.add_section()
     teacher = stored.teacher
     _add_teacher(
         table,
+        frame,
         teacher["name"],
         teacher["val_accuracy"],
         {n: teacher.get(n) for n in COST_HEADINGS.values()},
@@ -126,6 +132,7 @@ def print_stored_front(frame: pd.DataFrame, stored: StoredStudy) -> None:
     for row in controls.to_dict("records"):
         _add_control(
             table,
+            frame,
             row["control"],
             row["student"],
             row["stages"],
@@ -134,29 +141,38 @@ def print_stored_front(frame: pd.DataFrame, stored: StoredStudy) -> None:
             teacher["val_accuracy"],
             teacher["macs"],
         )
-    _print(table, repeated=bool(frame["seeds"].notna().any()))
+    _print(table, frame)
     if stored.shortfall:
         print_shortfall(stored.shortfall)
 
 
-def _front_table(title: str) -> Table:
+def _front_table(title: str, frame: pd.DataFrame) -> Table:
     table = Table(title=title)
     words = ("student", "stages", "audit")
-    figures = ("val", "test", "worst", *COST_HEADINGS, *SHARES)
+    figures = ("val", "test", *_further(frame), "worst", *COST_HEADINGS, *SHARES)
     for heading in ("rank", "trial", "student", "stages", *figures, "audit"):
         table.add_column(heading, justify="left" if heading in words else "right")
     return table
 
 
-def _print(table: Table, *, repeated: bool) -> None:
+def _further(frame: pd.DataFrame) -> list[str]:
+    """The heading of each further set."""
+    return [f"on {name}" for name in also_in(frame)]
+
+
+def _print(table: Table, frame: pd.DataFrame) -> None:
+    further = _further(frame)
+    *early, test = LEAVING
     shown = print_table(
         table,
         text=("student",),
-        leaving=LEAVING,
+        leaving=(*early, *reversed(further), test),
         elsewhere="autokd front --csv FILE has all",
     )
     notes = [note for heading, note in NOTES.items() if heading in shown]
-    if repeated:
+    if {*further} & {*shown}:
+        notes.append(_FURTHER)
+    if frame["seeds"].notna().any():
         notes.append(
             "Second lines: mean ± standard deviation of further seeds, none of which was chosen."
         )
@@ -164,6 +180,7 @@ def _print(table: Table, *, repeated: bool) -> None:
 
 
 def _add_rows(table: Table, frame: pd.DataFrame) -> None:
+    further = also_in(frame)
     for row in frame.to_dict("records"):
         table.add_row(
             str(row["rank"]),
@@ -172,6 +189,7 @@ def _add_rows(table: Table, frame: pd.DataFrame) -> None:
             row["stages"],
             _percent(row["val_accuracy"]) + _spread(row, "val"),
             _percent(row["test_accuracy"]) + _spread(row, "test"),
+            *(_percent(row[also_column(name, "accuracy")]) for name in further),
             _percent(row["worst_group_accuracy"]),
             *(_cost(name, row[name]) for name in COST_HEADINGS.values()),
             _percent(row["accuracy_share"]),
@@ -180,13 +198,20 @@ def _add_rows(table: Table, frame: pd.DataFrame) -> None:
         )
 
 
-def _add_teacher(table: Table, name: str, accuracy: float, costs: dict[str, Any]) -> None:
+def _add_teacher(
+    table: Table, frame: pd.DataFrame, name: str, accuracy: float, costs: dict[str, Any]
+) -> None:
     shown = [_cost(n, costs[n]) for n in COST_HEADINGS.values()]
-    table.add_row("", "", name, "T", _percent(accuracy), "", "", *shown, "100.0 %", "100.0 %")
+    known = [frame[also_column(each, "teacher_accuracy")].dropna() for each in also_in(frame)]
+    further = [_percent(each.iloc[0]) if len(each) else "" for each in known]
+    table.add_row(
+        "", "", name, "T", _percent(accuracy), "", *further, "", *shown, "100.0 %", "100.0 %"
+    )
 
 
 def _add_control(
     table: Table,
+    frame: pd.DataFrame,
     control: str,
     student: str,
     stages: str,
@@ -203,6 +228,7 @@ def _add_control(
         stages,
         _percent(accuracy),
         "",
+        *("" for _ in also_in(frame)),
         "",
         *(_cost(n, costs[n]) for n in COST_HEADINGS.values()),
         _percent(share_of(accuracy, teacher_accuracy) if known else None),

@@ -81,7 +81,7 @@ def _read_folder(
     inside = visible_folders(root)
     if set(inside) & set(class_names):
         stored = read_classes(root, cache, trained_on=False)
-        return _with_own_classes(stored, class_names, root), stored.notes
+        return with_own_classes(stored, class_names, root), stored.notes
     reader, notes = read_any_folder(root, cache)
     note = f"no folder in {root} is named as one of the classes ({_some(class_names)}): no labels"
     stored = _without_labels(
@@ -106,7 +106,7 @@ def _read_npz(
         stored = read_npz(config, cache)
         hidden = int((stored.labels == UNLABELLED).sum())
         note = f"{path}: {hidden:,} of {len(stored.labels):,} images have no label (-1, or nothing), so that none is used"
-        return _with_own_classes(stored, class_names, path), (note,) if hidden else ()
+        return with_own_classes(stored, class_names, path), (note,) if hidden else ()
     reader = read_npz_images(path)
     stored = StoredSet(
         name=path.stem,
@@ -123,18 +123,30 @@ def _without_labels(stored: StoredSet) -> StoredSet:
     return replace(stored, labels=np.full(len(stored.reader), UNLABELLED))
 
 
-def _with_own_classes(stored: StoredSet, class_names: Sequence[str], path: Path) -> StoredSet:
+def with_own_classes(
+    stored: StoredSet,
+    class_names: Sequence[str],
+    path: Path,
+    *,
+    whose: str = "the student's",
+    cure: str = "",
+) -> StoredSet:
     """Labels as the student counts them. Numbers stand for places where the classes have names that are no numbers."""
     known = {name: place for place, name in enumerate(class_names)}
-    given = stored.class_names
+    hidden = str(
+        UNLABELLED
+    )  # beside a class 0 it is none already, and some new images are of no class 0
+    given = [name for name in stored.class_names if name != hidden or hidden in known]
     if not set(given) & set(known) and all(name.isdecimal() for name in given):
         known = {str(place): place for place in range(len(class_names))}
     if unknown := [name for name in given if name not in known]:
         raise DataError(
-            f"{path}: class '{unknown[0]}' is none of the student's: {_some(class_names)}."
+            f"{path}: class '{unknown[0]}' is none of {whose}: {_some(class_names)}{cure}."
             f"{nearest_name(unknown[0], class_names)}"
         )
-    places: NDArray[np.int64] = np.array([known[name] for name in given], np.int64)
+    places: NDArray[np.int64] = np.array(
+        [known.get(name, UNLABELLED) for name in stored.class_names], np.int64
+    )
     return stored.renumbered(places, tuple(class_names))
 
 

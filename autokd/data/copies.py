@@ -37,12 +37,22 @@ class Part:
     ids: Sequence[str]
 
 
-def describe_copies(name: str, parts: Mapping[str, Part]) -> Iterator[str]:
+def describe_copies(
+    name: str, parts: Mapping[str, Part], further: Mapping[str, Part] | None = None
+) -> Iterator[str]:
     """A line for each split whose images are also in an earlier part, for copies within one, and for those of two classes.
 
-    Compared as they are loaded; by their files' bytes where they are too many for memory.
+    Compared as they are loaded; by their files' bytes where they are too many for memory. `further` sets choose
+    nothing, so that it does no harm what they have in common with test and with each other.
     """
-    pairs = _pairs(parts)
+    further = further or {}
+    parts = {**parts, **further}
+    apart = {"test", *further}
+    pairs = {
+        (first, second): found
+        for (first, second), found in _pairs(parts).items()
+        if second not in further or first not in apart or first == second
+    }
 
     def shown(found: Sequence[Pair]) -> str:
         texts = [" = ".join(parts[part].ids[at] for part, at in pair) for pair in found[:_SHOWN]]
@@ -55,12 +65,14 @@ def describe_copies(name: str, parts: Mapping[str, Part]) -> Iterator[str]:
             yield f"{count} repeat another one of {second} {shown(found)}"
         else:
             cure = "take them out of data.unlabelled" if first == APART else cure
+            cure = f"take them out of data.also_test.{second}" if second in further else cure
             yield f"{count} are also in {first} {shown(found)}, so that its accuracy there is too good; {cure}"
     every = [pair for found in pairs.values() for pair in found]
     labels = [{parts[part].labels[at] for part, at in pair} - {UNLABELLED} for pair in every]
     if two := [pair for pair, both in zip(every, labels, strict=True) if len(both) > 1]:
         yield f"{name}: {count_of(len(two), 'image')} under two classes {shown(two)}, of which one is wrong"
-    if unread := [part for part, each in parts.items() if _keys(each.images) is None]:
+    known = {part: _keys(each.images) for part, each in parts.items()}
+    if unread := [part for part, keys in known.items() if keys is None]:
         yield f"{name}: not looked for copies in {', '.join(unread)}, which is too large for memory"
 
 

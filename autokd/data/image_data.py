@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autokd.data.copies import Part, describe_copies
 from autokd.data.join import Join
-from autokd.data.split import Split
+from autokd.data.split import FurtherSet, Split
 from autokd.data.views import Views
 from autokd.records import UNLABELLED, DataInfo, content_hash
 
@@ -36,6 +36,8 @@ class ImageData:
     # images without labels, by where they come from: copies.REST or APART
     unlabelled: Mapping[str, Split] = field(default_factory=dict)
     transfer: Split | None = None  # train and all of those behind it; None: there are none
+    # of data.also_test by name; the process that drives a search has them, its workers do not
+    also_test: Mapping[str, FurtherSet] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # on how files were read
 
     def ids(self, split: Split) -> list[str]:
@@ -49,7 +51,12 @@ class ImageData:
         """Log what was left out in reading, what a person might not expect, and which images occur twice."""
         splits = {"train": self.train, **self.unlabelled, "val": self.val, "test": self.test}
         parts = {name: self._part(split) for name, split in splits.items()}
-        for note in (*self.notes, *describe_copies(self.info.name, parts)):
+        further = {
+            name: Part(each.split.images, each.split.labels.tolist(), each.ids)
+            for name, each in self.also_test.items()
+        }
+        notes = [*self.notes, *(note for each in self.also_test.values() for note in each.notes)]
+        for note in (*notes, *describe_copies(self.info.name, parts, further)):
             log.warning("%s", note)
 
     def _part(self, split: Split) -> Part:

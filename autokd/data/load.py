@@ -65,7 +65,7 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
     if config.unlabelled:
         lazy[APART], more = read_unlabelled(config.unlabelled, lazy["train"], cache)
         notes += more
-    images = _into_memory(lazy, cache)
+    images = into_memory(lazy, cache)
     groups = config.metadata.groups if config.metadata else ()
     numbers = number_groups(metadata, groups) if metadata is not None and groups else None
     splits = {name: _split(stored, images[name], rows[name], metadata, numbers) for name in SPLITS}
@@ -77,7 +77,9 @@ def load_data(config: DataConfig, *, seed: int, cache: Path) -> ImageData:
     mean, std = channel_statistics(splits["train"].images, seed)
     return ImageData(
         info=_info(config, stored, splits, lazy["train"], unlabelled),
-        **splits,
+        train=splits["train"],
+        val=splits["val"],
+        test=splits["test"],
         mean=mean,
         std=std,
         flip=config.flip and stored.mirrors,
@@ -149,9 +151,9 @@ def _lazy_images(
     }
 
 
-def _into_memory(lazy: dict[str, LazyImages], cache: Path) -> dict[str, ImageSource]:
+def into_memory(lazy: Mapping[str, LazyImages], cache: Path) -> dict[str, ImageSource]:
     """Splits as tensors when all of them fit together; decoded files are kept for other processes."""
-    one = lazy["train"]
+    one = next(iter(lazy.values()))
     pixels_each = one.channels * one.image_size**2
     if pixels_each * sum(len(images) for images in lazy.values()) > MEMORY_LIMIT:
         return dict(lazy)

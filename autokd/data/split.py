@@ -1,4 +1,4 @@
-"""One part of a data set: train, val or test."""
+"""One part of a data set: train, val or test; and a further set that is nothing but tested on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pandas as pd
 from torch import Tensor
 
 from autokd.data.images import ImageSource
+from autokd.data.join import Join
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,3 +29,14 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FurtherSet:
+    """A labelled set of the data's classes that chooses nothing: another clinic, night, another camera."""
+
+    split: Split
+    ids: tuple[str, ...]  # what a person finds each image by
+    hash: str  # of all that is said about a model on it
+    join: Join | None  # as of the data
+    notes: tuple[str, ...]  # on how it was read

@@ -128,6 +128,9 @@ def _data(found: FoundImages, size: int, why: str) -> str:
     lines.append(
         "  # per_class: 10   # to see what few labels come to: those of each class; the teacher tells of the rest"
     )
+    lines.append(
+        "  # also_test: {night: DIR}   # labelled images from elsewhere, which the finished front is tested on"
+    )
     if table := found.table:
         described: dict[str, Any] = {
             "path": str(table.path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import starmap
 from pathlib import Path
@@ -31,6 +32,7 @@ class Check:
 
     config: Config
     data: DataInfo
+    also_test: Mapping[str, int]  # images of each further set
     join: str | None  # how images and rows of data.metadata.path met; None: no table
     teacher: Appraisal | None  # None: it is to be trained first
     starts: tuple[str, ...]  # what is taken of each file that students start from
@@ -97,6 +99,7 @@ def check_search(
     return Check(
         config=config,
         data=data.info,
+        also_test={name: len(each.split) for name, each in data.also_test.items()},
         join=data.join.describe() if data.join else None,
         teacher=teacher,
         starts=gathered.starts,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ from autokd.report.shortfall import Shortfall, find_shortfall
 from autokd.report.words import summarise
 from autokd.tracking.write import Tracker
 
-TEST, TEST_OF_REPEATS = "test", "test of repeats"  # notes of the ledger
+TEST, TEST_OF_REPEATS, ALSO_TEST = "test", "test of repeats", "also test"  # notes of the ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +60,19 @@ def conclude(info: SearchInfo, ledger: Ledger, *, tested: bool) -> Conclusion:
     front = find_front(results, info.objectives)
     verdicts = ledger.notes.get(TEST, {}) if tested else {}
     again = _again(ledger) if tested else {}
+    config = yaml.safe_load(info.config)
+    further = [*(config.get("data", {}).get("also_test") or {})] if tested else []
     members = tuple(
         FrontMember(
             number=result.number,
             rank=rank,
             verdict=_verdict(result, verdicts.get(str(result.number))),
             again=again.get(result.number),
+            also=_also(result, further, ledger),
         )
         for rank, result in enumerate(front, start=1)
     )
-    bias = yaml.safe_load(info.config).get("audit", {}).get("accept_teacher_bias")
+    bias = config.get("audit", {}).get("accept_teacher_bias")
     summary = summarise(results, front, info.teacher, members, again=again, accepted_bias=bias)
     insight = find_insight(ledger, study=info.study) if tested else None
     if insight:
@@ -136,6 +139,13 @@ def _verdict(result: TrialResult, record: Mapping[str, Any] | None) -> Verdict |
     verdict = Verdict.from_dict(record)
     folder = Path(result.folder) if result.folder else Path(verdict.report).parent
     return replace(verdict, report=str(folder / Path(verdict.report).name))  # may have been moved
+
+
+def _also(result: TrialResult, names: Sequence[str], ledger: Ledger) -> dict[str, Verdict]:
+    """What the further sets of the search file say, in its order."""
+    records = ledger.notes.get(ALSO_TEST, {}).get(str(result.number), {})
+    found = {name: _verdict(result, records.get(name)) for name in names}
+    return {name: verdict for name, verdict in found.items() if verdict}
 
 
 def _again(ledger: Ledger) -> dict[int, Remeasured]:

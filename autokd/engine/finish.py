@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
-from autokd.engine.conclusion import TEST, TEST_OF_REPEATS, conclude, tell
+from autokd.engine.conclusion import ALSO_TEST, TEST, TEST_OF_REPEATS, conclude, tell
 from autokd.engine.executors import at_hand
 from autokd.engine.ledger import Ledger
 from autokd.engine.progress import find_front, front_and_controls
 from autokd.engine.scale import Scale
-from autokd.errors import AutoKDError
+from autokd.errors import AutoKDError, DataError
 from autokd.on_test import accuracy_on_test, evaluate_on_test
 from autokd.records import SearchInfo, TrialResult
 from autokd.report.shortfall import Shortfall
@@ -42,15 +42,29 @@ class SearchResult:
     pending: int  # trials that MLflow does not have, because it was away
 
 
-def describe_rest(ledger: Ledger, objectives: Sequence[str], *, models: bool) -> str:
-    """Return what is done after the last trial, as a list in words: it takes a while, and no trial tells of it."""
+def describe_rest(
+    ledger: Ledger,
+    objectives: Sequence[str],
+    *,
+    models: bool,
+    also_test: Mapping[str, str] | None = None,
+) -> str:
+    """Return what is done after the last trial, as a list in words: it takes a while, and no trial tells of it.
+
+    `also_test`: the hash of each further set, by its name.
+    """
     front = find_front(ledger.results, objectives)
     shown = front_and_controls(ledger.results, objectives)
     untimed = sum(each.cost is not None and each.cost.latency_ms is None for each in shown)
     untested = sum(str(each.number) not in ledger.notes.get(TEST, {}) for each in front)
+    further = {
+        name: sum(not _is_known(result, name, data_hash, ledger) for result in front)
+        for name, data_hash in (also_test or {}).items()
+    }
     parts = [
         f"latency of students ({untimed})" if untimed else "",
         f"test of the front ({untested})" if untested else "",
+        *(f"its test on {name} ({count})" for name, count in further.items() if count),
         f"models for MLflow ({len(front)})" if models and front else "",
         "the report",
     ]
@@ -72,6 +86,7 @@ def finish(
         front = find_front(ledger.results, info.objectives)
         _test(front, task, ledger)
         _test_repeats(front, task, ledger)
+        ask_further_sets(front, task, ledger)
     found = conclude(info, ledger, tested=not interrupted)
     told = True
     try:
@@ -119,3 +134,36 @@ def _test_repeats(front: Sequence[TrialResult], task: Task, ledger: Ledger) -> N
             if str(repeat.seed) not in known:
                 known = known | {str(repeat.seed): accuracy_on_test(at_hand(repeat, task), task)}
                 ledger.note(TEST_OF_REPEATS, known)
+
+
+def ask_further_sets(front: Sequence[TrialResult], task: Task, ledger: Ledger) -> None:
+    """What further sets say: once of each student, and again where a set has changed.
+
+    One that can't be read any more is named, and the search ends without it.
+    """
+    for name, further in task.data.also_test.items():
+        for result in front:
+            if _is_known(result, name, further.hash, ledger):
+                continue
+            log.info("trial %d on %s", result.number, name)
+            repeats = [
+                at_hand(repeat, task) for repeat in ledger.entries[result.number].finished_repeats
+            ]
+            try:
+                verdict = evaluate_on_test(at_hand(result, task), task, repeats=repeats, on=name)
+            except DataError as error:
+                log.warning(
+                    "data.also_test.%s: %s; the front goes without it until the same command is run again",
+                    name,
+                    error,
+                )
+                break
+            known, number = ledger.notes.get(ALSO_TEST, {}), str(result.number)
+            of_trial = known.get(number, {}) | {name: asdict(verdict)}
+            ledger.note(ALSO_TEST, known | {number: of_trial})
+
+
+def _is_known(result: TrialResult, name: str, data_hash: str, ledger: Ledger) -> bool:
+    """Whether a further set, as it is now, has been asked about a student."""
+    known = ledger.notes.get(ALSO_TEST, {}).get(str(result.number), {}).get(name, {})
+    return bool(known.get("data_hash") == data_hash)

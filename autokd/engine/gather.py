@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from autokd.auditing import check_audit
 from autokd.config import Config
-from autokd.data import ImageData, load_data
+from autokd.data import ImageData, load_data, read_also_test
 from autokd.data.batches import refuse_little_shared_memory
 from autokd.engine.portfolio import earlier_fronts
 from autokd.engine.survey import Survey, survey_file, try_starts
@@ -47,6 +47,7 @@ def gather(config: Config, *, cache: Path, ledger: str, device: str | None) -> G
     shared.check()
     fronts = earlier_fronts(ledger, config.search.warm_start)
     data = load_data(config.data, seed=config.seed, cache=cache)
+    data = replace(data, also_test=read_also_test(config.data, data.info, cache))
     data.say()
     check_audit(config.audit.to_policy(seed=config.seed), data)
     refuse_little_shared_memory(data.train, max(EVAL_BATCH, *values_of(config.train.batch_size)))

@@ -32,7 +32,8 @@ UNIMPORTANT = {
         *("executor", "ray_address", "gpus_per_trial", "cpus_per_trial"),
     ),
     # images and labels themselves have a hash, which knows the classes' order
-    "data": ("root", "loader_processes", "classes", "image_column", "label_column"),
+    # and what is also tested on decides nothing
+    "data": ("root", "loader_processes", "classes", "image_column", "label_column", "also_test"),
     "teacher": ("checkpoint", "classes"),  # and so has the teacher
     "audit": ("accept_teacher_bias", "thumbnails", "robustness_images"),
 }

@@ -120,7 +120,12 @@ def run_search(
         board.write(driver.progress(), ended=reason)
         book.note("spent", driver.watch.seconds)
         if not interrupted:
-            rest = describe_rest(book, info.objectives, models=config.search.log_models)
+            rest = describe_rest(
+                book,
+                info.objectives,
+                models=config.search.log_models,
+                also_test={name: each.hash for name, each in ready.task.data.also_test.items()},
+            )
             log.info("trials are done; left to do: %s", rest)
             info = time_teacher(info, config.teacher, ready.task)
             book.note(INFO, info.to_dict())

@@ -37,7 +37,7 @@ def model_card(
         "## Costs": [*_costs(exported, facts)],
         "## Fairness": [*_fairness(exported, facts)],
         "## Limits": [
-            f"- Measured on {data.name} ({data.source}) alone; other images, cameras or populations were not.",
+            f"- Measured on {', '.join([f'{data.name} ({data.source})', *further_in(facts)])} alone; other images, cameras or populations were not.",
             "- Val chose this student among others, which flatters its accuracy on val.",
             *(["- What its teacher gets wrong it may have learnt from it."] if taught else []),
         ],
@@ -102,11 +102,27 @@ def _accuracy(exported: Exported, data: DataInfo, facts: Facts) -> Iterator[str]
         yield _row("val", parity.images, exported.recorded, "the trial, as it was recorded")
         if isinstance(test := facts.get("test/accuracy"), float):
             yield _row("test", data.test_count, test, "the trial, asked once")
+        yield from _further_rows(facts)
     yield ""
     yield (
         f"Against the student in PyTorch on the {parity.images:,} images of val: the same answer for "
         f"{parity.agreement:.2%}, logits differ by at most {parity.difference:.2g}."
     )
+
+
+def _further_rows(facts: Facts) -> Iterator[str]:
+    for name in further_in(facts):
+        key = f"also_test.{name}"
+        teacher = facts.get(f"{key}/teacher_accuracy")
+        against = f"; its teacher {teacher:.2%}" if isinstance(teacher, float) else ""
+        images, accuracy = int(facts[f"{key}/images"]), float(facts[f"{key}/accuracy"])
+        yield _row(f"{name} (also_test)", images, accuracy, f"the trial, asked once{against}")
+
+
+def further_in(facts: Facts) -> list[str]:
+    """The further sets that the student was tested on."""
+    found = [key for key in facts if key.startswith("also_test.") and key.endswith("/accuracy")]
+    return sorted(key.removeprefix("also_test.").removesuffix("/accuracy") for key in found)
 
 
 def _row(split: str, n: int, accuracy: float, of: str) -> str:
@@ -129,6 +145,8 @@ def _fairness(exported: Exported, facts: Facts) -> Iterator[str]:
         yield f"- Audit against the teacher on val: **{status}**."
     if status := facts.get("autokd.test_audit"):
         yield f"- Audit against the teacher on test: **{status}**."
+    for name in further_in(facts):
+        yield f"- Audit against the teacher on {name}: **{facts[f'autokd.also_test.{name}.audit']}**."
     worst = facts.get("audit/worst_group_accuracy")
     if isinstance(worst, float):
         yield f"- Worst group on val: {facts.get('autokd.worst_group')}, accuracy {worst:.2%}."

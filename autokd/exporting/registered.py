@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from autokd.exporting.card import further_in
 from autokd.exporting.export import Exported
 from autokd.exporting.logged import logged_student
 from autokd.exporting.parity import Parity
@@ -24,7 +25,7 @@ class Registered:
     precision: str
     size_bytes: int
     parity: Parity
-    audits: dict[str, str]  # val and test -> verdict, where there is one
+    audits: dict[str, str]  # val, test and further sets -> verdict, where there is one
     tracking_uri: str
     address: str  # the store's, without a password
 
@@ -68,6 +69,9 @@ def version_tags(exported: Exported, trial: StoredTrial) -> dict[str, str]:
         "val_accuracy": exported.parity.accuracy,
         "test_accuracy": metrics.get("test/accuracy"),
     }
+    facts |= {
+        f"{n}_accuracy": metrics.get(f"also_test.{n}/accuracy") for n in further_in(trial.facts)
+    }
     facts |= {name: metrics.get(f"cost/{name}") for name in COSTS} | dict(exported.costs)
     facts["size_bytes"] = float(exported.size_bytes)
     if exported.recorded is None:
@@ -83,4 +87,7 @@ def _audits(exported: Exported, trial: StoredTrial) -> dict[str, str]:
     if exported.recorded is None:
         return {}
     found = {"val": trial.tags.get("autokd.audit"), "test": trial.tags.get("autokd.test_audit")}
+    found |= {
+        name: trial.tags.get(f"autokd.also_test.{name}.audit") for name in further_in(trial.facts)
+    }
     return {split: verdict for split, verdict in found.items() if verdict}

@@ -62,6 +62,8 @@ def choice_sentence(choice: Choice, teacher: TeacherInfo, *, link: str) -> str:
     assert result.cost is not None
     accuracy = f"val {result.val['accuracy']:.1%}"
     accuracy += f", test {verdict.accuracy:.1%}" if verdict else ""
+    further = choice.member.also.items()
+    accuracy += "".join(f", on {name} {each.accuracy:.1%}" for name, each in further)
     share = share_of(result.cost.macs, teacher.cost.macs)
     costs = f"{format_cost('macs', result.cost.macs)} MACs"
     costs += "" if share is None else f" ({share:.1%} of the teacher's)"

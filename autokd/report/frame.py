@@ -13,11 +13,15 @@ from autokd.pareto import is_on_distinct_front
 from autokd.quantities import format_cost, share_of
 from autokd.records import (
     ACCURACIES,
+    ALSO_COLUMNS,
     COSTS,
     REMEASURED,
     FrontMember,
     TeacherInfo,
     TrialResult,
+    Verdict,
+    also_column,
+    further_sets,
 )
 
 COLUMNS = (
@@ -50,8 +54,9 @@ AUDIT_COLUMNS = ("worst_group_accuracy", "worst_change", "gap_growth")
 def front_frame(
     front: Sequence[TrialResult], teacher: TeacherInfo, members: Sequence[FrontMember]
 ) -> pd.DataFrame:
-    """The front in its order; `members` say what came of it on test, once it has been tested."""
+    """The front in its order; `members` say what came of it on test and on further sets, once it has been tested."""
     rows = []
+    further = further_sets(members)
     by_number = {member.number: member for member in members}
     for rank, result in enumerate(front, start=1):
         assert result.cost is not None
@@ -75,8 +80,36 @@ def front_frame(
                 "accuracy_share": share_of(result.val["accuracy"], teacher.val_accuracy),
                 "macs_share": share_of(result.cost.macs, teacher.cost.macs),
             }
+            | {
+                also_column(name, key): also_figures(member.also.get(name) if member else None)[key]
+                for name in further
+                for key in ALSO_COLUMNS
+            }
         )
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=[*COLUMNS, *also_columns(further)])
+
+
+def also_columns(names: Sequence[str]) -> list[str]:
+    return [also_column(name, key) for name in names for key in ALSO_COLUMNS]
+
+
+def also_in(frame: pd.DataFrame) -> list[str]:
+    """The names of the further sets that a table has columns of."""
+    return [
+        c.split(".")[1]
+        for c in frame.columns
+        if c.startswith("also_test.") and c.endswith(".audit")
+    ]
+
+
+def also_figures(verdict: Verdict | None) -> dict[str, Any]:
+    """By ALSO_COLUMNS."""
+    return {
+        "accuracy": verdict and verdict.accuracy,
+        "teacher_accuracy": verdict and verdict.teacher_accuracy,
+        "worst_group_accuracy": verdict and verdict.audit.worst_group_accuracy,
+        "audit": verdict and verdict.audit.status,
+    }
 
 
 def stored_front(
@@ -96,7 +129,7 @@ def stored_front(
             partial(share_of, whole=float(teacher["val_accuracy"]))
         ),
         macs_share=front["macs"].map(partial(share_of, whole=float(teacher["macs"]))),
-    )[list(COLUMNS)]
+    )[[*COLUMNS, *also_columns(also_in(trials))]]
 
 
 def front_page(frame: pd.DataFrame, title: str) -> str:
@@ -105,6 +138,9 @@ def front_page(frame: pd.DataFrame, title: str) -> str:
     shares = ("val_accuracy", "test_accuracy", "accuracy_share", "macs_share")
     for name in (*shares, *AUDIT_COLUMNS, *(n for n in REMEASURED if n != "seeds")):
         formatters[name] = "{:.1%}".format
+    for name in also_in(frame):
+        for key in ALSO_COLUMNS[:-1]:
+            formatters[also_column(name, key)] = "{:.1%}".format
     table = frame.to_html(index=False, na_rep="", border=0, formatters=formatters)
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>\n'

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from autokd.quantities import format_bytes, format_count
-from autokd.records import Cost, FrontMember, Places, Remeasured, SearchInfo, TrialResult
+from autokd.records import (
+    Cost,
+    FrontMember,
+    Places,
+    Remeasured,
+    SearchInfo,
+    TrialResult,
+    Verdict,
+    further_sets,
+)
 from autokd.report.choice import choice_sentence, choose
 
 # Heading, and how a cost is written; a column appears when some member has the cost.
@@ -98,6 +107,7 @@ def _table(
         return []
     columns = [c for c in _COSTS if any(_value(r.cost, c[0]) is not None for r in front)]
     repeated = any(member.again for member in members)
+    further = further_sets(members)
     heading = [
         "rank",
         "trial",
@@ -105,6 +115,7 @@ def _table(
         "val",
         "test",
         *(("val, further seeds", "test, further seeds") if repeated else ()),
+        *(_on_heading(name, members) for name in further),
         *(c[1] for c in columns),
         "audit",
     ]
@@ -118,6 +129,7 @@ def _table(
             _percent(result.val.get("accuracy")),
             _percent(verdict.accuracy if verdict else None),
             *(_spreads(member.again) if repeated else ()),
+            *(_on(member.also.get(name)) for name in further),
         ]
         for name, _, written in columns:
             value = _value(result.cost, name)
@@ -126,8 +138,21 @@ def _table(
     return [f"| {' | '.join(row)} |" for row in rows]
 
 
+def _on_heading(name: str, members: Sequence[FrontMember]) -> str:
+    """``on night (teacher 61.20%)``"""
+    verdict = next(member.also[name] for member in members if name in member.also)
+    return f"on {name} (teacher {_percent(verdict.teacher_accuracy)})"
+
+
+def _on(verdict: Verdict | None) -> str:
+    """``54.10%, fail``"""
+    return "–" if verdict is None else f"{_percent(verdict.accuracy)}, {verdict.audit.status}"
+
+
 def _how(members: Sequence[FrontMember]) -> str:
-    return f"{_NOTE} {_SEEDS}" if any(member.again for member in members) else _NOTE
+    seeds = _SEEDS if any(member.again for member in members) else ""
+    further = _FURTHER if any(member.also for member in members) else ""
+    return " ".join(filter(None, (_NOTE, seeds, further)))
 
 
 def _emphasised(shortfall: str) -> str:
@@ -157,6 +182,8 @@ _NOTE = (
 _SEEDS = (
     "Further seeds: mean ± standard deviation of trainings that were not chosen by their accuracy."
 )
+
+_FURTHER = "On NAME: accuracy and the audit's verdict on a further set (data.also_test), which chose nothing."
 
 
 def _spreads(again: Remeasured | None) -> tuple[str, str]:

@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 
 from autokd.quantities import count_of, format_count, share_of
-from autokd.records import AUDIT_STATES, FrontMember, Remeasured, TeacherInfo, TrialResult
+from autokd.records import (
+    AUDIT_STATES,
+    FrontMember,
+    Remeasured,
+    TeacherInfo,
+    TrialResult,
+    further_sets,
+)
 
 ASIDES = {"stopped": "stopped early", "rejected": "rejected untrained", "failed": "failed"}
 
@@ -48,6 +55,7 @@ def summarise(
     sentences += _shrink(members)
     sentences += _gain_of_distillation(results, again)
     sentences += _audits(front, members)
+    sentences += _elsewhere(members)
     sentences += [f"The teacher's bias was accepted: {accepted_bias}"] if accepted_bias else []
     return " ".join(sentences)
 
@@ -139,3 +147,17 @@ def _audits(front: Sequence[TrialResult], members: Sequence[FrontMember]) -> lis
             f" {audit.worst_change_group} loses most: {-100 * change:.1f} points in trial {number}."
         )
     return [text]
+
+
+def _elsewhere(members: Sequence[FrontMember]) -> list[str]:
+    """What further sets say of the member that is most accurate on val, and of the teacher."""
+    sentences = []
+    for name in further_sets(members):
+        member = min((m for m in members if name in m.also), key=lambda m: m.rank)
+        verdict = member.also[name]
+        teacher = verdict.teacher_accuracy
+        against = "" if teacher is None else f", the teacher {teacher:.1%}"
+        sentences.append(
+            f"On {name} ({count_of(verdict.images or 0, 'image')}) trial {member.number} has {verdict.accuracy:.1%}{against}."
+        )
+    return sentences

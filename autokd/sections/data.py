@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from autokd.parameters import ClassNames, Fraction, Positive, Section
+
+_SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+_SPLIT_NAMES = ("train", "val", "test", "unlabelled")
 
 
 class MetadataConfig(Section):
@@ -39,6 +44,29 @@ class MetadataConfig(Section):
                 shown = ", ".join(f"{edge:g}" for edge in edges)
                 raise ValueError(f"bands.{name} must be rising numbers, got [{shown}]")
         return self
+
+
+class AlsoTestConfig(Section):
+    """A further labelled set with a table about its images."""
+
+    root: Path
+    """Its folder or file."""
+    metadata: Path | None = None
+    """A table with the columns that `data.metadata` names; without it, columns that the set brings itself."""
+
+
+def _as_section(value: object) -> object:
+    """A path alone is the set's root."""
+    if isinstance(value, (str, Path)) and str(value):
+        return {"root": value}
+    if not isinstance(value, (Mapping, AlsoTestConfig)):
+        raise ValueError(f"must be a folder or a file, got {value!r}")
+    return value
+
+
+AlsoTest = Annotated[
+    AlsoTestConfig, BeforeValidator(_as_section, json_schema_input_type=Path | AlsoTestConfig)
+]
 
 
 class DataConfig(Section):
@@ -80,10 +108,31 @@ class DataConfig(Section):
     """Augmented versions of each image, drawn once and used by all trials."""
     unlabelled: Path | None = None
     """Further images without labels, a folder or an `.npz` file: students learn what teachers say about them."""
+    also_test: dict[str, AlsoTest] = Field(default_factory=dict)
+    """Further labelled sets of these classes by name (`night: images_at_night`): the finished front is tested on each, and nothing is chosen by them."""
     loader_processes: Annotated[int, Field(ge=0)] = 2
     """Processes that read images, for sets too large for memory."""
     metadata: MetadataConfig | None = None
     """The table about the images."""
+
+    @field_validator("also_test", mode="before")
+    @classmethod
+    def _check_names(cls, sets: object) -> object:
+        if not isinstance(sets, Mapping):
+            raise ValueError(
+                f"must be names with folders or files, as in {{night: DIR}}, got {sets!r}"
+            )
+        lowered = [str(name).lower() for name in sets]
+        for name, lower in zip(sets, lowered, strict=True):
+            if not (isinstance(name, str) and _SET_NAME.fullmatch(name)):
+                raise ValueError(
+                    f"{name!r} can't name a set: a text of letters, digits, _ and -, 40 at most, can"
+                )
+            if lower in _SPLIT_NAMES:
+                raise ValueError(f"another part of the data is called {name!r}; take another name")
+            if lowered.count(lower) > 1:
+                raise ValueError(f"another name differs from {name!r} in case alone; rename one")
+        return sets
 
     @model_validator(mode="after")
     def _check(self) -> DataConfig:

@@ -24,6 +24,7 @@ AUDITS = {
     "val": AUDIT,
     "test": TEST_AUDIT,
 }  # folders of a trial's run, by the split that was audited
+_ALSO_AUDIT = re.compile(r"autokd\.also_test\.[^.]+\.audit")
 FORMS = "give a trial's number, STUDY/NUMBER, or 6 digits or more of an MLflow run id or a candidate's hash"
 _TRIAL = tag_is("autokd.kind", "trial")
 
@@ -42,14 +43,16 @@ def find_candidate(store: Store, reference: str) -> tuple[str, str]:
 
 
 def find_audit(store: Store, reference: str, split: str) -> str:
-    """The text of the audit.json that a trial has on val or on test."""
-    if split not in AUDITS:
-        raise TrackingError(f"split is '{split}'; known: {', '.join(AUDITS)}")
+    """The text of the audit.json that a trial has on val, on test or on a further set by its name."""
     with one_line_errors(store):
         run = _find_run(store, reference)
-        path = f"{AUDITS[split]}/{AUDIT_FILE}"
+        further = sorted(k.split(".")[2] for k in run.data.tags if _ALSO_AUDIT.fullmatch(k))
+        folders = AUDITS | {name: f"also_test_{name}_{AUDIT}" for name in further}
+        if split not in folders:
+            raise TrackingError(f"split is '{split}'; known: {', '.join(folders)}")
+        path = f"{folders[split]}/{AUDIT_FILE}"
         if path not in {
-            f.path for f in store.client.list_artifacts(run.info.run_id, AUDITS[split])
+            f.path for f in store.client.list_artifacts(run.info.run_id, folders[split])
         }:
             raise TrackingError(
                 f"{_describe(run)} has no audit on {split}; students that were trained to their end have one on val, "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autokd.insight import Growth
-from autokd.records import COSTS, FrontMember, SearchInfo, TrialResult
+from autokd.records import COSTS, FrontMember, SearchInfo, TrialResult, Verdict
 from autokd.tracking import trial_run
 from autokd.tracking.runs import log_values
 from autokd.tracking.standing import ON_FRONT
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 RANK_TAG = "autokd.pareto_rank"
 TEST_AUDIT = "test_audit"  # the folder of the audit on test, in the run of a member
 TEST_AUDIT_TAG = "autokd.test_audit"
+ALSO = "also_test."  # before the name of a further set, in metrics; in tags behind "autokd."
 
 
 def mark_front(store: Store, front: Sequence[FrontMember], written: Mapping[int, Run]) -> None:
@@ -36,16 +37,45 @@ def mark_front(store: Store, front: Sequence[FrontMember], written: Mapping[int,
         if member:
             tags[RANK_TAG] = f"{member.rank:02d}"  # tags are sorted as text
             if verdict := member.verdict:
-                metrics = {"test/accuracy": verdict.accuracy, "test/loss": verdict.loss}
-                metrics |= trial_run.audit_metrics(verdict.audit, "test")
+                metrics = _verdict_metrics(verdict, "test")
                 metrics |= trial_run.again_metrics(member.again)
                 tags[TEST_AUDIT_TAG] = verdict.audit.status
                 if TEST_AUDIT_TAG not in run.data.tags and Path(verdict.report).is_dir():
                     store.client.log_artifacts(run.info.run_id, verdict.report, TEST_AUDIT)
+            for name, verdict in member.also.items():
+                metrics |= _verdict_metrics(verdict, f"{ALSO}{name}")
+                tags |= _also_tags(name, verdict)
+                asked = tags[_data_tag(name)] != run.data.tags.get(_data_tag(name))
+                if asked and Path(verdict.report).is_dir():
+                    folder = Path(verdict.report).name
+                    store.client.log_artifacts(run.info.run_id, verdict.report, folder)
         elif RANK_TAG in run.data.tags:
             store.client.delete_tag(run.info.run_id, RANK_TAG)
         if metrics or tags.items() - run.data.tags.items():
             log_values(store, run, metrics, tags=tags)
+
+
+def _verdict_metrics(verdict: Verdict, prefix: str) -> dict[str, float]:
+    values = {
+        "accuracy": verdict.accuracy,
+        "loss": verdict.loss,
+        "teacher_accuracy": verdict.teacher_accuracy,
+        "images": verdict.images,
+    }
+    known = {f"{prefix}/{key}": float(v) for key, v in values.items() if v is not None}
+    return known | trial_run.audit_metrics(verdict.audit, prefix)
+
+
+def _also_tags(name: str, verdict: Verdict) -> dict[str, str]:
+    return {
+        f"autokd.{ALSO}{name}.audit": verdict.audit.status,
+        _data_tag(name): verdict.data_hash or "",
+    }
+
+
+def _data_tag(name: str) -> str:
+    """Of what the set was when it was asked."""
+    return f"autokd.{ALSO}{name}.data"
 
 
 def log_front_metrics(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autokd.errors import TrackingError, nearest_name
-from autokd.records import COSTS, REMEASURED, Budget, Candidate
+from autokd.records import ALSO_COLUMNS, COSTS, REMEASURED, Budget, Candidate, also_column
 from autokd.tracking.rows import Row, Rows
-from autokd.tracking.standing import ON_FRONT, SHORTFALL
+from autokd.tracking.standing import ALSO_TEST, ON_FRONT, SHORTFALL
 from autokd.tracking.store import Store, one_line_errors
 from autokd.tracking.study_run import make_links
 from autokd.tracking.trial_run import AGAIN
@@ -158,7 +158,7 @@ def read_study(store: Store | Rows, study: str | None, *, front_only: bool = Fal
         | {key: _count(key, v) for key, v in _below(params, "data.").items()},
         hypervolume=metrics.get("hypervolume"),
         shortfall=run.data.tags.get(SHORTFALL, ""),
-        trials=_frame(children),
+        trials=_frame(children, run.data.tags.get(ALSO_TEST, "").split()),
     )
 
 
@@ -224,20 +224,24 @@ def _begun_ms(run: AnyRun) -> int:
     return int(run.data.tags.get("autokd.begun_ms", run.info.start_time))
 
 
-def _frame(children: Iterable[AnyRun]) -> pd.DataFrame:
+def _frame(children: Iterable[AnyRun], further: Sequence[str]) -> pd.DataFrame:
+    """`further`: the sets beside test, whose columns stand behind all others."""
     import pandas as pd
 
-    by_number = {row["number"]: row for row in map(_row, children)}
+    by_number = {row["number"]: row for row in (_row(run, further) for run in children)}
     rows = [by_number[number] for number in sorted(by_number)]
     columns = {}
     for name in COLUMNS:
         kind: Any = "Int64" if name in _INTEGERS else "object" if name in _TEXTS else "float64"
         kind = "bool" if name in _BOOLEANS else kind
         columns[name] = pd.Series([row[name] for row in rows], dtype=kind)
+    for name in (also_column(each, key) for each in further for key in ALSO_COLUMNS):
+        kind = "object" if name.endswith(".audit") else "float64"
+        columns[name] = pd.Series([row[name] for row in rows], dtype=kind)
     return pd.DataFrame(columns)
 
 
-def _row(run: AnyRun) -> dict[str, Any]:
+def _row(run: AnyRun, further: Sequence[str]) -> dict[str, Any]:
     tags, metrics = run.data.tags, run.data.metrics
     rank = tags.get("autokd.pareto_rank")
     row: dict[str, Any] = {
@@ -268,6 +272,10 @@ def _row(run: AnyRun) -> dict[str, Any]:
     for name in COSTS:
         value = metrics.get(f"cost/{name}")
         row[name] = None if value is None else _number(name, value)  # None becomes NaN or NA
+    for name in further:
+        for key in ALSO_COLUMNS:
+            row[also_column(name, key)] = metrics.get(f"also_test.{name}/{key}")
+        row[also_column(name, "audit")] = tags.get(f"autokd.also_test.{name}.audit")
     return row
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 METRICS = {"val_accuracy": "val/accuracy", "worst_group_accuracy": "audit/worst_group_accuracy"}
 ON_FRONT = "autokd.pareto"  # a tag: true or false
+ALSO_TEST = "autokd.also_test"  # a tag: names of the further sets that the front was tested on
 SHORTFALL = "autokd.shortfall"  # a tag: why no student is good enough; empty: one is
 
 

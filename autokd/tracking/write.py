@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from autokd.errors import TrackingError, first_line
 from autokd.insight import Growth
 from autokd.quantities import count_of
-from autokd.records import FrontMember, Places, Report, SearchInfo, TrialResult
+from autokd.records import FrontMember, Places, Report, SearchInfo, TrialResult, further_sets
 from autokd.tracking import front_run, runs, study_run
 from autokd.tracking.environment import mlflow_failures
-from autokd.tracking.standing import ON_FRONT, SHORTFALL, Standing
+from autokd.tracking.standing import ALSO_TEST, ON_FRONT, SHORTFALL, Standing
 from autokd.tracking.store import Store, one_line_errors, tag_is
 from autokd.tracking.study_run import Links
 from autokd.tracking.view import save_view
@@ -219,6 +219,7 @@ class Tracker:
             store.client.set_tag(search.run_id, study_run.NOTE, made.note)
             store.client.set_tag(search.run_id, "autokd.stopped", stopped)
             store.client.set_tag(search.run_id, SHORTFALL, made.shortfall)
+            store.client.set_tag(search.run_id, ALSO_TEST, " ".join(further_sets(front)))
             store.client.set_terminated(search.run_id, "FINISHED")
         save_view(store, search.experiment_id, search.info, trials)
 

@@ -56,8 +56,9 @@ def _section(
         nested = below and defs[below]
         if nested and "properties" in nested and nested is not section and below[:5] != "Range":
             inner.append((full, nested))
-            shown = f"section, see [{full}](#{full.replace('.', '')})"
-            default = "required" if key in required else "all defaults"
+            named = "additionalProperties" in value
+            shown = f"{'name: path or ' if named else ''}section, see [{full}](#{full.replace('.', '')})"
+            default = "required" if key in required else "–" if named else "all defaults"
         else:
             shown = names.get(full) or _type(value, path)
             default = "required" if key in required else _default(value.get("default"))
@@ -69,7 +70,12 @@ def _section(
 
 def _below(value: Mapping[str, Any]) -> str:
     """The name of the record that a key holds, or nothing."""
-    ways = [value, *value.get("anyOf", ())]
+    each = value.get("additionalProperties")  # of a mapping
+    ways = [
+        value,
+        *value.get("anyOf", ()),
+        *(each.get("anyOf", ()) if isinstance(each, dict) else ()),
+    ]
     found = [str(way["$ref"]).rsplit("/", 1)[1] for way in ways if "$ref" in way]
     return found[0] if found else ""
 
