@@ -13,7 +13,7 @@ from autokd.engine.database import known_studies, read_status
 from autokd.engine.ledger import Ledger, Proposal
 from autokd.engine.proposer import suggest_by
 from autokd.errors import ConfigError, StorageError
-from autokd.records import TEACHER, Candidate, Cost, Epoch, Stage
+from autokd.records import DONOR, TEACHER, Candidate, Cost, Epoch, Stage
 
 STATE = ("entries", "ended", "notes", "clock", "epochs")
 
@@ -138,15 +138,16 @@ def test_what_is_under_way_when_a_ledger_is_read_again_was_neither_finished_nor_
     assert (again.under_way, again.died) == (False, ("SIGSEGV",))
 
 
-def test_an_assistants_epochs_count_once(open_ledger):
+@pytest.mark.parametrize("name", ["assistant_1", DONOR])
+def test_the_epochs_of_what_trials_share_count_once(open_ledger, name):
     ledger = open_ledger()
     plain = random_proposal(0)
     student = plain.candidate.stages[-1]
     helper: Stage = replace(
-        student, name="assistant_1", teachers=(TEACHER,),
+        student, name=name, teachers=(TEACHER,),
         training=replace(student.training, epochs=7),
     )  # fmt: skip
-    taught = replace(student, teachers=("assistant_1",))
+    taught = replace(student, start_from=name)
     shared = Proposal(candidate=Candidate(stages=(helper, taught)), params={})
     for number in range(2):
         ledger.record(result(ledger.add(shared), 1))

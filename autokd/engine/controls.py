@@ -7,15 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 from autokd.balance import FIXED
+from autokd.choices import RANDOM
 from autokd.engine.ledger import Proposal
 from autokd.engine.survey import Sampled, Survey
 from autokd.mitigation import NONE
-from autokd.records import PRETRAIN, TEACHER, Candidate
-from autokd.space import Space, centre
+from autokd.records import HEIR, PRETRAIN, TEACHER, Candidate
+from autokd.space import START, Space, centre
 
 NO_DISTILLATION = "no distillation"
 PLAIN_KD = "plain KD"
 
+_IN_WORDS = {HEIR: "heir", RANDOM: "random weights"}  # starts, in the names of controls
 _NOTHING_ELSE = {
     "mitigation": NONE,
     "loss_arguments": {},
@@ -37,25 +39,32 @@ LOSSES: Mapping[str, Mapping[str, Any]] = {
 def control_proposals(space: Space, survey: Survey) -> list[Proposal]:
     """The dearest and the cheapest student found within budget, each without distillation and with plain KD.
 
-    Two by two, so that what distillation gains can be read off at both ends of the front.
+    Two by two, so that what distillation gains can be read off at both ends of the front. Where there are heirs each is
+    trained without distillation from its other start too, so that what a start gains can be read off as well.
     """
     feasible = survey.feasible
     ends = {"large": feasible[-1]}
     if len(feasible) > 1:
         ends["small"] = feasible[0]
     return [
-        _control(space, student, f"{name}, {size} student", losses)
-        for size, student in ends.items()
-        for name, losses in LOSSES.items()
+        _control(space, sampled, f"{size} student", kind, start, named=len(starts) > 1)
+        for size, sampled in ends.items()
+        for starts in [space.starts.compared(sampled.spec)]
+        for kind, start in [
+            *((kind, starts[0]) for kind in LOSSES),
+            *((NO_DISTILLATION, other) for other in starts[1:]),
+        ]
     ]
 
 
-def _control(space: Space, sampled: Sampled, name: str, losses: Mapping[str, Any]) -> Proposal:
+def _control(
+    space: Space, sampled: Sampled, name: str, kind: str, start: str | None, *, named: bool
+) -> Proposal:
     """The student of the survey, trained at the centre of the space.
 
     Of the space's parameters it has those that it really takes its values from: not the loss's.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {START: start} if START in space.distributions else {}
 
     def suggest(parameter: str, distribution: Any) -> Any:
         value = sampled.params.get(parameter, centre(parameter, distribution))
@@ -63,10 +72,13 @@ def _control(space: Space, sampled: Sampled, name: str, losses: Mapping[str, Any
             values[parameter] = value
         return value
 
-    whole = space.sample(suggest)
-    stages = [replace(s, **losses) for s in whole.stages if s.name in ("student", "prune")]
+    whole = space.sample(suggest, start=start)
+    stages = [replace(s, **LOSSES[kind]) for s in whole.stages if s.name in ("student", "prune")]
     if stages[0].start_from == PRETRAIN:  # then it starts from where that one would have
         stages[0] = replace(stages[0], start_from=whole.stage(PRETRAIN).start_from)
     donor = [whole.donor] if whole.donor else []
-    candidate = Candidate(stages=(*donor, *stages))
-    return Proposal(candidate=candidate, params=values, control=name)
+    return Proposal(
+        candidate=Candidate(stages=(*donor, *stages)),
+        params=values,
+        control=", ".join([kind, *([_IN_WORDS[start]] if named and start else []), name]),
+    )

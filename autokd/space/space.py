@@ -40,6 +40,7 @@ from autokd.students import FAMILIES, expand_model_names
 Suggest = Callable[[str, BaseDistribution], Any]
 # Gives so many models between teacher and this student in cost, dearest first; fewer where there are none.
 ChooseAssistants = Callable[[StudentSpec, int], Sequence[StudentSpec]]
+START = "students.start"
 
 
 class Space:
@@ -82,10 +83,14 @@ class Space:
         }
 
     def sample(
-        self, suggest: Suggest, choose_assistants: ChooseAssistants | None = None
+        self,
+        suggest: Suggest,
+        choose_assistants: ChooseAssistants | None = None,
+        *,
+        start: str | None = None,
     ) -> Candidate:
-        """One candidate. Asks only for the parameters that this candidate has."""
-        student = self.sample_student(suggest)
+        """One candidate. Asks only for the parameters that this candidate has, and for no `start` where that is given."""
+        student = self.sample_student(suggest, start=start)
         training = self._sample_training(suggest, epochs=self._pick("train.epochs", suggest))
         loss = self._pick("distill.loss", suggest)
         count = 0 if loss == NO_LOSS else self._pick("schedule.assistants", suggest)
@@ -93,13 +98,13 @@ class Space:
         dense = bool(specs) and self._pick("schedule.guidance", suggest) == DENSE
         mitigation = NONE if loss == NO_LOSS else self._pick("distill.mitigation", suggest)
         training = replace(training, **self._sample_mixing(loss, mitigation, suggest))
-        *larger, start = self.starts.trace(student, self._as_assistants(specs, student))
+        *larger, begun = self.starts.trace(student, self._as_assistants(specs, student))
         stages = self._assistant_stages(larger, mitigation, dense=dense)
         stages.append(
             Stage(
                 name="student",
-                student=replace(start.student, pruned=0.0),
-                start_from=start.start_from,
+                student=replace(begun.student, pruned=0.0),
+                start_from=begun.start_from,
                 training=training,
                 mitigation=mitigation,
                 **self._sample_teachers(loss, stages, suggest, dense=dense),
@@ -112,14 +117,14 @@ class Space:
             stages[-1:] = [first, replace(stages[-1], start_from=first.name)]
         if student.pruned:
             epochs = self._prune_epochs(training.epochs)
-            stages.append(prune_stage(stages[-1], start.student, epochs))
+            stages.append(prune_stage(stages[-1], begun.student, epochs))
         if epochs := self._pick("schedule.finetune_epochs", suggest):
             stages.append(finetune_stage(stages[-1], epochs))
-        if donor := next((each.donor for each in (*larger, start) if each.donor), None):
-            stages.insert(0, donor_stage(donor, self._donor_training(donor)))
+        if donor := next((each.donor for each in (*larger, begun) if each.donor), None):
+            stages.insert(0, self.donor_stage(donor))
         return Candidate(stages=tuple(stages))
 
-    def sample_student(self, suggest: Suggest) -> StudentSpec:
+    def sample_student(self, suggest: Suggest, *, start: str | None = None) -> StudentSpec:
         """An architecture alone: what cost depends on."""
         model = self._pick("students.model", suggest)
         arguments = {
@@ -134,7 +139,9 @@ class Space:
             precision=self._pick("students.precision", suggest),
             pruned=self._pick("students.prune", suggest),
         )
-        return replace(student, start=self.starts.of(student, self._choose_start(suggest)))
+        if start is None and START in self._parameters:
+            start = self._pick(START, suggest)
+        return replace(student, start=self.starts.of(student, start))
 
     def buildable_choices(self) -> list[dict[str, Any]]:
         """Every model at every image size (at both ends of a range): what may turn out impossible to build."""
@@ -202,7 +209,7 @@ class Space:
             "students.prune": config.students.prune,
         }
         if config.students.start is not None:
-            parameters["students.start"] = config.students.start
+            parameters[START] = config.students.start
         for family, own in self._families.items():
             parameters |= {f"students.{family}.{key}": value for key, value in own.items()}
         for section in ("distill", "schedule", "train"):
@@ -214,12 +221,6 @@ class Space:
         if name in self._fixed:
             return self._fixed[name]
         return suggest(name, self.distributions[name])
-
-    def _choose_start(self, suggest: Suggest) -> str | None:
-        """None where the search file leaves it to what weights there are."""
-        name = "students.start"
-        choice: str | None = self._pick(name, suggest) if name in self._parameters else None
-        return choice
 
     def _sample_training(self, suggest: Suggest, *, epochs: int) -> Training:
         searched = (
@@ -240,13 +241,6 @@ class Space:
             precision=self._config.train.precision,
             **{key: self._pick(f"train.{key}", suggest) for key in searched},
         )
-
-    def _donor_training(self, donor: StudentSpec) -> Training:
-        """At the centre of the space, as of assistants; none of a published one, unless the search file says so."""
-        epochs = self._config.schedule.donor_epochs
-        if not donor.start:
-            epochs = epochs or self._pick("train.epochs", centre)
-        return self._sample_training(centre, epochs=epochs or 0)
 
     def _sample_mixing(self, loss: str, mitigation: str, suggest: Suggest) -> dict[str, Any]:
         """A mixed image has no single label and no single group."""
@@ -294,6 +288,13 @@ class Space:
             "teachers": names,
             "teacher_drop": self._pick("schedule.teacher_drop", suggest),
         }
+
+    def donor_stage(self, donor: StudentSpec) -> Stage:
+        """Trained at the centre of the space, as assistants are; not at all if it is published, unless the search file says so."""
+        epochs = self._config.schedule.donor_epochs
+        if not donor.start:
+            epochs = epochs or self._pick("train.epochs", centre)
+        return donor_stage(donor, self._sample_training(centre, epochs=epochs or 0))
 
     def _as_assistants(
         self, specs: Sequence[StudentSpec], student: StudentSpec

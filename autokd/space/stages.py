@@ -1,4 +1,4 @@
-"""The stages before and after a student's own: what follows from its settings without a choice."""
+"""The stages after a student's own: what follows from its settings without a choice."""
 
 from __future__ import annotations
 

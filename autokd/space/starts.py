@@ -67,9 +67,15 @@ class Starts:
         self._weights = _weights(config, models, families)
         self._shares: dict[str, float] = {}
         self._large: dict[str, nn.Module] = {}  # donors on the meta device
-        if HEIR in values_of(config.students.start):
+        self._choices = values_of(config.students.start)
+        if HEIR in self._choices:
             for model in models:
                 self._refuse_without_donor(model)
+
+    @property
+    def teacher(self) -> StudentSpec | None:
+        """The search's; None: one that no student can inherit from."""
+        return self._around.teacher
 
     def of(self, student: StudentSpec, choice: str | None) -> str | None:
         """StudentSpec.start for a value of students.start; None: the search file has none, and published weights decide."""
@@ -78,6 +84,15 @@ class Starts:
         own = self._weights.get(student.model)
         is_heir = choice == HEIR or self._published(student) is not None
         return own or (HEIR if is_heir else None)
+
+    def compared(self, student: StudentSpec) -> tuple[str | None, ...]:
+        """The starts that a student is compared by, the space's first choice first; (None,): it has but one, which has no name."""
+        first = self._choices[0]
+        if first is None:
+            return (HEIR, RANDOM) if self.of(student, None) == HEIR else (None,)
+        if HEIR not in self._choices:
+            return (None,)
+        return (first, RANDOM if first == HEIR else HEIR)
 
     def trace(self, student: StudentSpec, assistants: Sequence[StudentSpec] = ()) -> list[Start]:
         """The starts of a candidate's assistants, dearest first, and of its student.
