@@ -18,7 +18,7 @@ from autokd.records import (
     StudentSpec,
     content_hash,
 )
-from autokd.students import by_contents, inherit, is_own, published
+from autokd.students import by_contents, inherit, is_own
 from autokd.task import Task
 from autokd.teachers import create, describe_teacher, shown_to, train_once
 from autokd.weights import classifiers_of, start_small
@@ -36,11 +36,7 @@ def teacher_as_donor(config: TeacherConfig, data: ImageData) -> StudentSpec | No
         return None
     spec = describe_teacher(config, data).student
     inputs = shown_to(config, spec, data)
-    mean, std = inputs.mean, inputs.std
-    known = published(spec.model) if config.pretrained else None
-    if known and len(known.mean) == data.info.channels:
-        mean, std = config.mean or known.mean, config.std or known.std
-    return replace(spec, mean=mean, std=std)
+    return replace(spec, mean=inputs.mean, std=inputs.std)
 
 
 def find_donor(

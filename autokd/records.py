@@ -189,6 +189,13 @@ class Candidate:
         donor = self.own_stages[0].start_from
         return shown + (f" (from {_LETTERS.get(donor, 'A')})" if donor else "")
 
+    def inherits_from(self) -> str | None:
+        """``the teacher``, ``assistant 1`` or a donor in words; None: its student starts from weights of its own or random ones."""
+        first = self.own_stages[0].start_from
+        if first == DONOR and self.donor:
+            return describe_donor(self.donor)
+        return "the teacher" if first == TEACHER else first and first.replace("_", " ")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists and scalars: what YAML and JSON hold."""
         record: dict[str, Any] = _plain(asdict(self))
@@ -219,6 +226,13 @@ class Candidate:
             }
             stages.append({"name": name} | _unflatten(flat))
         return cls.from_dict({"stages": stages})
+
+
+def describe_donor(stage: Stage) -> str:
+    """``resnet width=64, 32 px, trained on labels for 10 epochs``."""
+    epochs = stage.training.epochs
+    trained = f", trained on labels for {epochs} epochs" if epochs else ""
+    return stage.student.describe() + trained
 
 
 _LETTERS = {TEACHER: "T", DONOR: DONOR}  # in `describe_stages`, of whom a student inherits from

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from autokd.records import TrialResult
 
 # Last parts of keys: the same as another one, said by `Candidate.describe_stages`, or not chosen by the search.
-NOT_CHOSEN = ("stages", "teachers", "start_from", "seed", "threads")
+NOT_CHOSEN = ("stages", "teachers", "start_from", "mean", "std", "seed", "threads")
 # The likely most telling first.
 TELLING = (".student.model", ".learning_rate", ".temperature", ".arguments.")
 

@@ -13,8 +13,6 @@ from autokd.console.costs import COST_COLUMNS, LEAVING, cost_ranges
 from autokd.console.output import console
 from autokd.quantities import count_of, format_seconds
 
-CONTROLS = 4  # trials that every search begins with
-
 if TYPE_CHECKING:
     from autokd.engine.check import Check
 
@@ -52,13 +50,13 @@ def print_check(file: Path, check: Check) -> None:
         table.add_row(model, str(len(group)), str(fit) if fit else "[red]none[/red]", *ranges)
     print_table(table, text=("model",), leaving=LEAVING, elsewhere="--json has all")
     search = check.config.search
-    controls = min(1.0, CONTROLS / search.trials)  # trained to their end
+    controls = min(1.0, check.controls / search.trials)  # trained to their end
     in_turn = search.trials / search.workers
     least = in_turn * check.trial_seconds * (controls + (1 - controls) * check.least_share)
     most = in_turn * (check.trial_seconds + (check.live_seconds or 0.0))
-    once = check.teacher_seconds or 0.0
+    once = (check.teacher_seconds or 0.0) + check.donor_seconds
     out.print(
-        f"On this machine ({check.device}): {_describe_teacher(check)}a trial about {format_seconds(check.trial_seconds)} "
+        f"On this machine ({check.device}): {_describe_teacher(check)}{_describe_donors(check)}a trial about {format_seconds(check.trial_seconds)} "
         f"({check.typical.spec.describe()}), {count_of(search.trials, 'trial')} {_between(once + least, once + most)}."
     )
     if check.live_seconds is not None:
@@ -81,6 +79,12 @@ def _describe_teacher(check: Check) -> str:
         return f"training the teacher about {format_seconds(check.teacher_seconds)} (once), "
     made_here = any(member.train for member in check.config.teacher.members)
     return "the teacher is there already, " if made_here else ""
+
+
+def _describe_donors(check: Check) -> str:
+    if not check.donor_seconds:
+        return ""
+    return f"training what heirs inherit from about {format_seconds(check.donor_seconds)} (once), "
 
 
 def _between(least: float, most: float) -> str:

@@ -170,6 +170,8 @@ def _print(table: Table, frame: pd.DataFrame) -> None:
         elsewhere="autokd front --csv FILE has all",
     )
     notes = [note for heading, note in NOTES.items() if heading in shown]
+    if "stages" in shown and any("(from " in str(c) for each in table.columns for c in each.cells):
+        notes.append("from: whose weights an heir began with.")
     if {*further} & {*shown}:
         notes.append(_FURTHER)
     if frame["seeds"].notna().any():

@@ -10,6 +10,7 @@ from pathlib import Path
 from autokd.appraisal import Appraisal
 from autokd.config import Config, TeacherConfig
 from autokd.cost import with_threads
+from autokd.engine.controls import control_proposals
 from autokd.engine.database import ledger_url
 from autokd.engine.executors import share_threads
 from autokd.engine.gather import gather
@@ -35,7 +36,9 @@ class Check:
     also_test: Mapping[str, int]  # images of each further set
     join: str | None  # how images and rows of data.metadata.path met; None: no table
     teacher: Appraisal | None  # None: it is to be trained first
-    starts: tuple[str, ...]  # what is taken of each file that students start from
+    starts: tuple[
+        str, ...
+    ]  # what is taken of each file that students start from, and of heirs' donors
     parameters: int  # that are searched
     survey: Survey
     typical: Sampled  # the student of median MACs within budget
@@ -43,6 +46,8 @@ class Check:
     # to ask the teacher for all that such a trial shows it, on top; None: no trial asks it live
     live_seconds: float | None
     teacher_seconds: float | None  # None: there is nothing to train
+    donor_seconds: float  # to train what they inherit from, once
+    controls: int  # trials that the search begins with
     least_share: float  # of trials' epochs that the strategy trains, at least
     device: str
 
@@ -96,6 +101,7 @@ def check_search(
     # a last stage of fine-tuning asks no teacher
     taught = [stage for stage in candidate.stages if stage.name in (PRETRAIN, "student")]
     asked = [replace(each, student=stage.student) for each in taught for _, stage in members]
+    donors = [each.donor for each in gathered.heirs if each.donor and each.donor.training.epochs]
     return Check(
         config=config,
         data=data.info,
@@ -106,9 +112,11 @@ def check_search(
         parameters=len(space.distributions),
         survey=found,
         typical=typical,
-        trial_seconds=sum(seconds(stage) for stage in candidate.stages),
+        trial_seconds=sum(seconds(stage) for stage in candidate.own_stages),
         live_seconds=sum(map(live_seconds, asked)) if space.may_ask_live else None,
         teacher_seconds=sum(starmap(teaching_seconds, to_train)) if to_train else None,
+        donor_seconds=sum(map(seconds, donors)),
+        controls=len(control_proposals(space, found)),
         least_share=least_share(
             config.search,
             epochs=space.most_epochs,

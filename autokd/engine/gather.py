@@ -12,6 +12,7 @@ from autokd.auditing import check_audit
 from autokd.config import Config
 from autokd.data import ImageData, load_data, read_also_test
 from autokd.data.batches import refuse_little_shared_memory
+from autokd.engine.heritage import Heirs, find_heirs
 from autokd.engine.portfolio import earlier_fronts
 from autokd.engine.survey import Survey, survey_file, try_starts
 from autokd.evaluation import EVAL_BATCH
@@ -33,7 +34,10 @@ class Gathered:
     space: Space
     costs: StudentCosts
     sample: Survey
-    starts: tuple[str, ...]  # what is taken of each file that students start from
+    heirs: tuple[Heirs, ...]
+    starts: tuple[
+        str, ...
+    ]  # what is taken of each file that students start from, and of heirs' donors
     fronts: Sequence[Mapping[str, Any]]  # of the searches that a warm start begins with
 
 
@@ -54,7 +58,8 @@ def gather(config: Config, *, cache: Path, ledger: str, device: str | None) -> G
     space, costs, sample = survey_file(config, data)
     for member in config.teacher.members:  # one that can't be built, or has not the features
         costs(describe_teacher(member, data).student)
-    starts = try_starts(space, sample, data)
+    heirs = find_heirs(space, sample, costs)
+    starts = (*try_starts(space, sample, data), *(each.sentence() for each in heirs))
     for start in starts:
         log.info("%s", start)
     return Gathered(
@@ -63,6 +68,7 @@ def gather(config: Config, *, cache: Path, ledger: str, device: str | None) -> G
         space=space,
         costs=costs,
         sample=sample,
+        heirs=heirs,
         starts=starts,
         fronts=fronts,
     )

@@ -1,20 +1,13 @@
-"""Whom the students of a search inherit from: found, and their weights tried, before its first trial."""
+"""Whom the students of a search inherit from: found before its first trial."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from autokd.data import ImageData
 from autokd.engine.survey import Survey
-from autokd.records import HEIR, PRETRAINED, Stage, StudentSpec
+from autokd.records import HEIR, TEACHER, Stage, StudentSpec, describe_donor
 from autokd.space import Space
-from autokd.students import load_start, starts_from_file
 from autokd.task import StudentCosts
-from autokd.teachers import build_student
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,59 +24,32 @@ class Heirs:
         share = f"{self.most:.0%}"
         if f"{self.least:.0%}" != share:
             share = f"{self.least:.0%} to {share}".replace("% to", " to")
-        return f"{self.model} inherits {share} of its weights from {self._donor()}"
-
-    def _donor(self) -> str:
-        if self.donor is None:
-            return "the teacher"
-        student, epochs = self.donor.student, self.donor.training.epochs
-        said = student.model if student.start else student.describe()
-        if starts_from_file(student):
-            said += f" ({student.start})"
-        return f"{said}, trained on labels first (epochs: {epochs})" if epochs else said
+        donor = describe_donor(self.donor) if self.donor else "the teacher"
+        new = "; its classifier is new" if self.donor and not self.donor.training.epochs else ""
+        return f"{self.model} inherits {share} of its weights from {donor}{new}"
 
 
 def find_heirs(space: Space, found: Survey, costs: StudentCosts) -> tuple[Heirs, ...]:
     """Those among a survey's students, by model and donor. Raises ConfigError where a donor can't be."""
-    groups: dict[tuple[str, StudentSpec | None], list[float]] = {}
+    shares: dict[tuple[str, str], list[float]] = {}
+    donors: dict[tuple[str, str], StudentSpec | None] = {}
     for each in found.sampled:
         if each.spec.start != HEIR:
             continue
-        start = space.starts.trace(each.spec)[-1]
-        donor = start.donor or space.starts.teacher
+        own = space.starts.trace(each.spec)[-1].donor
+        if own:
+            costs(own)  # refuses one that can't be built
+        donor = own or space.starts.teacher
         assert donor is not None
-        if start.donor:
-            costs(start.donor)  # refuses one that can't be built
-        share = space.starts.share(each.spec, donor)
-        groups.setdefault((each.spec.model, start.donor), []).append(share)
+        group = each.spec.model, own.describe() if own else TEACHER
+        donors[group] = own
+        shares.setdefault(group, []).append(space.starts.share(each.spec, donor))
     return tuple(
         Heirs(
             model=model,
             donor=space.donor_stage(donor) if donor else None,
-            least=min(shares),
-            most=max(shares),
+            least=min(shares[model, name]),
+            most=max(shares[model, name]),
         )
-        for (model, donor), shares in groups.items()
+        for (model, name), donor in donors.items()
     )
-
-
-def try_weights(found: Survey, heirs: Sequence[Heirs], data: ImageData) -> None:
-    """Raises CheckpointError where published weights can't be had, before each trial would find that out for itself.
-
-    Every file is tried, and said what is taken of it; of the hub's the first, as they are fetched.
-    """
-    own = [each.spec for each in found.sampled if each.spec.start not in (None, HEIR)]
-    donors = [each.donor.student for each in heirs if each.donor and each.donor.student.start]
-    starting = {(spec.model, spec.start): spec for spec in [*own, *donors]}
-    for spec in starting.values():
-        if starts_from_file(spec):
-            _say_start(replace(spec, pruned=0.0), data)
-    fetched = [spec for spec in starting.values() if spec.start == PRETRAINED]
-    for spec in fetched[:1]:
-        build_student(spec, data, start=True)
-
-
-def _say_start(spec: StudentSpec, data: ImageData) -> None:
-    classes, channels = len(data.info.class_names), data.info.channels
-    loaded = load_start(build_student(spec, data), spec, classes=classes, channels=channels)
-    log.info("%s starts from %s", spec.model, loaded.sentence())

@@ -47,6 +47,7 @@ IN_WORDS = {  # beside what stands in the file
     "people": "who is on the images is not the same",
     "teacher_weights": "the teacher has other weights, or its code was edited",
     "heads": "it was begun by an autokd whose new classifiers on pretrained weights start otherwise",
+    "pixels": "it was begun by an autokd that normalised the pixels of pretrained students otherwise",
     "readers": "it was begun by an autokd that reads files of weights otherwise",
     "starts": "the weights that students start from are not the same",
     "rules": "it was begun by an autokd that searches by other rules",
@@ -78,6 +79,7 @@ def identify(config: Config, data: ImageData) -> dict[str, Any]:
             teacher["pretrained"] = "file"  # its weights have a hash, too, wherever it lies
     if config.students.pretrained:
         record["heads"] = HEAD_STD
+        record["pixels"] = "as published"
     if isinstance(config.students.pretrained, dict):
         record["readers"] = READERS
         record["starts"] = content_hash(

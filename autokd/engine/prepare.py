@@ -63,8 +63,6 @@ def prepare(
     data, shared = found.data, found.shared
     if data.join:
         log.info("metadata: %s", data.join.describe())
-    for heirs in found.heirs:
-        log.info("%s", heirs.sentence())
     identity = identify(config, data)
     others = [] if new else begun_studies(url, config.name)
     refuse_changed(identity, others)

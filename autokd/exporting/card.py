@@ -87,9 +87,12 @@ def _training(recorded: CandidateFile, data: DataInfo, *, taught: bool) -> Itera
 def _one_training(stage: Stage) -> str:
     """``student, from assistant 1: losses ce 0.1, kd 1; temperature 4; 12 epochs``"""
     weights = ", ".join(f"{name} {weight:.3g}" for name, weight in stage.loss_weights.items())
+    if not stage.training.epochs:
+        return f"{stage.name}: {stage.student.describe()}"
     source = " and ".join(stage.teachers) or "labels alone"
+    start = f", starting with weights of {stage.start_from}" if stage.start_from else ""
     heat = f"; temperature {stage.temperature:.3g}" if stage.teachers else ""
-    said = f"{stage.name}, from {source}".replace("_", " ")
+    said = f"{stage.name}, from {source}{start}".replace("_", " ")
     return f"{said}: losses {weights}{heat}; {stage.training.epochs} epochs"
 
 

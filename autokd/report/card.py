@@ -96,6 +96,8 @@ def _lines(result: TrialResult, teacher: TeacherInfo) -> Iterator[str]:
         f"{result.candidate.describe_stages()}; loss {weights}; temperature {last.temperature:.3g}; "
         f"learning rate {last.training.learning_rate:.3g}"
     )
+    if donor := result.candidate.inherits_from():
+        yield f"inherits from {donor}"
     for assistant in result.assistants:
         yield f"assistant {assistant.student}: val accuracy {assistant.val_accuracy:.2%}"
     if result.audit:

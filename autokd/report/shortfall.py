@@ -9,6 +9,7 @@ from statistics import median
 
 from autokd.insight import Growth
 from autokd.records import FrontMember, SearchInfo, TrialResult
+from autokd.report.controls import taught_and_not
 from autokd.report.insight.words import GROWING, LIMITS, late_gain
 
 ENOUGH = 0.8  # of what the teacher has above chance
@@ -97,13 +98,11 @@ def _of_training(front: Sequence[TrialResult]) -> Iterator[str]:
 
 
 def _of_distillation(results: Sequence[TrialResult]) -> Iterator[str]:
-    by_name = {r.control: r.val["accuracy"] for r in results if r.control and "accuracy" in r.val}
-    for size in ("large", "small"):
-        alone = by_name.get(f"no distillation, {size} student")
-        taught = by_name.get(f"plain KD, {size} student")
-        if alone is not None and taught is not None and alone > taught:
+    for size, taught, alone in taught_and_not(results):
+        with_it, without = taught.val["accuracy"], alone.val["accuracy"]
+        if without > with_it:
             yield (
-                f"The {size} control is better without the teacher ({alone:.1%} against {taught:.1%}): look at what the teacher "
+                f"The {size} control is better without the teacher ({without:.1%} against {with_it:.1%}): look at what the teacher "
                 "says (its mean, std, image size and classes), try a smaller distill.weight, other losses (distill.loss: [kd, dist, dkd]) "
                 "or schedule.assistants: [0, 1]."
             )
@@ -142,8 +141,8 @@ def _of_the_search(growth: Sequence[Growth]) -> Iterator[str]:
 def _of_the_start(front: Sequence[TrialResult], info: SearchInfo) -> Iterator[str]:
     if info.data.image_size > SMALL and not any(r.candidate.student.start for r in front):
         yield (
-            "All of these started from random weights: timm's published ones are a better start for photographs "
-            "(students.pretrained: true, with timm's names in students.model)."
+            "All of these started from random weights: published ones are a better start for photographs "
+            "(students.pretrained: true; families inherit from them too), or the teacher's (students.start: heir)."
         )
 
 

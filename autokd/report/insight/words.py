@@ -37,6 +37,7 @@ WORKERS = {
     "ship": "quantise",
     "build": "build students",
     "assistants": "find or train assistants",
+    "donor": "find or train what heirs inherit from",
     "other": "everything else",
 }
 DRIVER = {
