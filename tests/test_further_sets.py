@@ -181,6 +181,7 @@ def test_the_table_has_columns_of_each_set_behind_all_others():
     row = frame.iloc[0]
     assert [row[also_column("night", key)] for key in ALSO_COLUMNS] == [0.5, 0.625, 0.3, "fail"]
     assert "<td>62.5%</td>" in front_page(frame, "title")
+    assert "seeds" not in front_page(frame, "title")  # nor any other column that is empty
     assert tuple(front_frame([RESULT], TEACHER_INFO, members_of({})).columns) == COLUMNS
 
 

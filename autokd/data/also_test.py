@@ -85,7 +85,7 @@ def _read_source(root: Path, config: DataConfig, info: DataInfo, cache: Path) ->
     if config.source == "hf":  # whose root is a cache
         return SOURCES["hf"](own.model_copy(update={"name": str(root), "root": config.root}), cache)
     if not root.exists():
-        raise DataError(f"{root}: is not there")
+        raise DataError(f"{root}: is not there; give a folder of class folders or an .npz file")
     if not root.is_dir():
         raise DataError(f"{root}: is neither a folder of class folders nor an .npz file")
     if config.source in _FILES or set(visible_folders(root)) & set(info.class_names):

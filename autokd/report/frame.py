@@ -133,7 +133,8 @@ def stored_front(
 
 
 def front_page(frame: pd.DataFrame, title: str) -> str:
-    """The table as a page of its own, for a browser; needs no network."""
+    """The table as a page of its own, for a browser, without columns that are empty; needs no network."""
+    frame = frame.dropna(axis=1, how="all") if len(frame) else frame
     formatters: dict[Any, Any] = {name: partial(format_cost, name) for name in COSTS}
     shares = ("val_accuracy", "test_accuracy", "accuracy_share", "macs_share")
     for name in (*shares, *AUDIT_COLUMNS, *(n for n in REMEASURED if n != "seeds")):
