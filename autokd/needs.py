@@ -16,6 +16,11 @@ def losses_on_logits(stage: Stage) -> list[str]:
     return names if stage.mitigation != ADAPTIVE_ALPHA or "ce" in names else ["ce", *names]
 
 
+def asks_logits(stage: Stage) -> bool:
+    """Whether its teachers are asked for logits: not where they teach by features alone."""
+    return bool(stage.teachers) and any(name != "ce" for name in losses_on_logits(stage))
+
+
 def features_needed(stage: Stage) -> tuple[int, bool]:
     """How many maps a stage compares of each image, and whether it does the pooled features."""
     of = {FEATURE_LOSSES[name].of for name in stage.loss_weights if name in FEATURE_LOSSES}

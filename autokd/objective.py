@@ -24,7 +24,7 @@ from autokd.mitigation import (
     mfd,
     trust,
 )
-from autokd.needs import check_stage, features_needed, losses_on_logits
+from autokd.needs import asks_logits, check_stage, features_needed, losses_on_logits
 from autokd.precision import autocast
 from autokd.projectors import Comparison, linear_projector
 from autokd.records import Stage
@@ -111,7 +111,7 @@ class Objective:
             self._trust = torch.stack(each).mean(dim=0).to(device)
         self._gradients = GradientBalance(device) if stage.balance == GRADIENT else None
         self._taps, self._pools = features_needed(stage)
-        self._asks = bool({*losses_on_logits(stage)} - {"ce"})  # teachers for logits
+        self._asks = asks_logits(stage)
         self.projectors: nn.ModuleDict = self._make_projectors(student, train).to(device)
 
     @property

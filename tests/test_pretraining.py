@@ -23,7 +23,7 @@ from autokd.distill import BEST, LAST
 from autokd.engine.ledger import Ledger
 from autokd.engine.strategies import least_share
 from autokd.errors import ConfigError
-from autokd.needs import check_stage
+from autokd.needs import asks_logits, check_stage
 from autokd.records import HEIR, PRETRAIN, TEACHER, Candidate, Stage
 from autokd.space import centre
 from autokd.space.stages import pretrain_stage
@@ -361,6 +361,19 @@ def test_a_student_of_features_has_no_loss_on_logits_and_no_temperature():
         if PRETRAIN in {each.name for each in candidate.stages}:
             first = candidate.stage(PRETRAIN)
             assert first.loss_weights.keys() == {trial.params["distill.feature_loss"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked"),
+    [
+        ({}, True),
+        ({"loss_weights": {"ce": 1.0, "pooled": 1.0}}, False),
+        ({"loss_weights": {"kd": 1.0}}, True),
+        ({"teachers": (), "loss_weights": {"ce": 1.0}}, False),
+    ],
+)
+def test_logits_are_asked_for_by_losses_on_them_alone(changes, asked):
+    assert asks_logits(stage(**changes)) == asked
 
 
 def test_a_teacher_of_features_is_never_asked_for_logits(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 
 from autokd.engine.candidate_file import CandidateFile
 from autokd.fairness.rates import wilson
+from autokd.needs import asks_logits
 from autokd.quantities import format_bytes, format_cost
 from autokd.records import COSTS, DataInfo, Stage
 
@@ -91,7 +92,7 @@ def _one_training(stage: Stage) -> str:
         return f"{stage.name}: {stage.student.describe()}"
     source = " and ".join(stage.teachers) or "labels alone"
     start = f", starting with weights of {stage.start_from}" if stage.start_from else ""
-    heat = f"; temperature {stage.temperature:.3g}" if stage.teachers else ""
+    heat = f"; temperature {stage.temperature:.3g}" if asks_logits(stage) else ""
     said = f"{stage.name}, from {source}{start}".replace("_", " ")
     return f"{said}: losses {weights}{heat}; {stage.training.epochs} epochs"
 
