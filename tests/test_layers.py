@@ -71,6 +71,7 @@ DOORS = {
     "sqlalchemy": {"engine", "tracking"},
     "fsspec": {"shared"},
     "timm": {"students", "learning", "choices", "data", "weights"},
+    "huggingface_hub": {"students"},
     "fvcore": {"cost"},
     "plotly": {"report"},
     "typer": {"cli"},

@@ -25,7 +25,12 @@ from autokd.weights import classifiers_of
 
 MODEL = "test_efficientnet.r160_in1k"
 DATA = make_data()
-SEARCH = {"data": {"source": "digits"}, "teacher": {"model": "resnet", "train": {"epochs": 1}}}
+TEACHER = {
+    "model": "resnet",
+    "arguments": {"width": 8, "depth": 1, "stages": 3, "stem_stride": 1},
+    "train": {"epochs": 1},
+}
+SEARCH = {"data": {"source": "digits"}, "teacher": TEACHER}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +86,6 @@ def test_a_new_classifier_above_pretrained_weights_starts_small(model, names, tm
     [
         "test_vit",
         "test_vit3",
-        "test_maxvit",
         "test_convnext",
         "test_efficientnet",
         "test_mambaout",
@@ -179,7 +183,15 @@ def test_families_and_own_models_start_from_files_too(tmp_path):
     assert all(torch.equal(found[name], value) for name, value in weights.items())
 
 
-def test_weights_of_the_hub_are_found_in_the_cache_of_an_older_timm(tmp_path, monkeypatch):
+HUB = "models--timm--mobilenetv3_small_050.lamb_in1k"
+
+
+@pytest.mark.parametrize(
+    "place", ["hub/{HUB}/snapshots/abc/model.safetensors", "checkpoints/{FILE}"]
+)
+def test_published_weights_are_taken_from_the_caches_of_the_hub_and_of_torch(
+    tmp_path, monkeypatch, place
+):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
@@ -187,9 +199,15 @@ def test_weights_of_the_hub_are_found_in_the_cache_of_an_older_timm(tmp_path, mo
     with pytest.raises(CheckpointError, match=r"can't be had: .*; give a local file for it \(pret"):
         create_student(spec, classes=4, channels=1, start=True)
     published = timm.create_model("mobilenetv3_small_050").state_dict()
-    file = timm.get_pretrained_cfg("mobilenetv3_small_050").url.rpartition("/")[2]
-    (tmp_path / "checkpoints").mkdir()
-    torch.save(published, tmp_path / "checkpoints" / file)
+    named = timm.get_pretrained_cfg("mobilenetv3_small_050").url.rpartition("/")[2]
+    file = tmp_path / place.format(HUB=HUB, FILE=named)
+    file.parent.mkdir(parents=True)
+    if file.suffix == ".safetensors":
+        (tmp_path / "hub" / HUB / "refs").mkdir()
+        (tmp_path / "hub" / HUB / "refs" / "main").write_text("abc")
+        save_file(published, file)
+    else:
+        torch.save(published, file)
     found = create_student(spec, classes=4, channels=1, start=True)
     assert torch.equal(found.state_dict()["conv_head.weight"], published["conv_head.weight"])
     assert float(found.classifier.weight.detach().std()) == pytest.approx(0.01, rel=0.1)
@@ -285,8 +303,7 @@ def test_the_file_of_a_donor_is_tried_before_any_trial(tmp_path):
         "start": "heir",
         "pretrained": {"tf_efficientnet_lite0": str(broken)},
     }
-    teacher = {"model": "test_resnet", "image_size": 32, "train": {"epochs": 1}}
-    config = parse_config(SEARCH | {"teacher": teacher, "students": students}, source="mine.yaml")
+    config = parse_config(SEARCH | {"students": students}, source="mine.yaml")
     space, _, found = survey_file(config, make_data(), samples=2)
     with pytest.raises(CheckpointError, match=r"weights of tf_efficientnet_lite0\S* can't be had"):
         try_starts(space, found, make_data())

@@ -8,11 +8,14 @@ from typing import Any, cast
 
 import timm
 import torch
+from huggingface_hub import try_to_load_from_cache
 from torch import nn
 
 from autokd.errors import CheckpointError, one_line
 from autokd.records import HEIR, PRETRAINED, StudentSpec
 from autokd.weights import Loaded, classifiers_of, fit_weights, hash_file, read_weights, start_small
+
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # in the order in which timm asks for them
 
 
 def starts_from_file(spec: StudentSpec) -> bool:
@@ -50,30 +53,37 @@ def load_start(model: nn.Module, spec: StudentSpec, *, classes: int, channels: i
 
 def from_hub(name: str, **kwargs: Any) -> nn.Module:
     """Return timm's model with its published weights, fetched once. Raises CheckpointError."""
+    file = _at_hand(
+        name
+    )  # without asking the hub whether there are newer ones, which takes a minute where it is away
+    overlay = {"file": str(file)} if file else None
     try:
-        model: Any = timm.create_model(name, pretrained=True, **kwargs)
+        model: Any = timm.create_model(
+            name, pretrained=True, pretrained_cfg_overlay=overlay, **kwargs
+        )
     except Exception as error:  # noqa: BLE001 - whatever the hub's client raises: no network, no such weights
-        model = _from_torch_hub(name, kwargs)
-        if model is None:
-            why = one_line(error)
-            raise CheckpointError(
-                f"students.pretrained: weights of {name} can't be had: {why}; give a local file for it "
-                f"(pretrained: {{{name}: FILE}}), or set pretrained to false"
-            ) from CheckpointError(why)  # which is what a teacher of these weights is told
+        why = one_line(error)
+        raise CheckpointError(
+            f"students.pretrained: weights of {name} can't be had: {why}; give a local file for it "
+            f"(pretrained: {{{name}: FILE}}), or set pretrained to false"
+        ) from CheckpointError(why)  # which is what a teacher of these weights is told
     published: dict[str, Any] = model.pretrained_cfg
     if published["num_classes"] != kwargs["num_classes"]:
         start_small(model, classifiers_of(model, kwargs["num_classes"]))
     return cast(nn.Module, model)
 
 
-def _from_torch_hub(name: str, kwargs: dict[str, Any]) -> Any:
-    """The same with the file that an older timm put into torch's own cache, if it is there."""
+def _at_hand(name: str) -> Path | None:
+    """Where they lie in the hub's cache, or in torch's, where an older timm put them; None: they are to be fetched."""
     published = timm.get_pretrained_cfg(name)
-    if published is None or not published.url:
+    if published is None or published.custom_load or published.hf_hub_filename:
         return None
-    file = Path(torch.hub.get_dir(), "checkpoints", str(published.url).rpartition("/")[2])
-    if not file.is_file():
+    if published.hf_hub_id and "@" not in published.hf_hub_id:
+        for file in HUB_FILES:
+            found = try_to_load_from_cache(published.hf_hub_id, file)
+            if isinstance(found, str):
+                return Path(found)
+    if not isinstance(published.url, str) or not published.url:
         return None
-    return timm.create_model(
-        name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **kwargs
-    )
+    old = Path(torch.hub.get_dir(), "checkpoints", published.url.rpartition("/")[2])
+    return old if old.is_file() else None
