@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 from engine_records import make_member, result_of
-from test_console_columns import printed
 from test_report import FRONT, RESULTS, TEACHER, costing
 from test_report_front import PLACES
 from tracking_records import make_info
