@@ -116,6 +116,11 @@ def test_a_classifier_of_other_classes_stays_new_and_any_does_where_it_is_not_wa
     assert not torch.equal(heir.fc.weight, before)
 
 
+def test_a_classifier_that_read_a_stage_which_the_heir_lacks_is_not_taken():
+    heir, donor = build(member("resnet", stages=3)), build(member("resnet", stages=4))
+    assert inherit(heir, donor).new == ("fc.weight", "fc.bias")
+
+
 def test_what_was_taken_is_said_in_a_sentence():
     heir, donor = build(member("resnet")), build(member("resnet", end=-1))
     assert inherit(heir, donor).sentence() == "100% of its weights are inherited"

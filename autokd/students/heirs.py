@@ -102,10 +102,13 @@ def _ways(heir: nn.Module, donor: nn.Module) -> Iterator[tuple[str, _Way]]:
         return
     own, donated = _parts(heir), _parts(donor)
     classifier = _classifier(heir)
+    is_whole = _stages(donated) <= _stages(own)  # else the classifier reads something else
     for place, part in own.items():
         other = donated.get(place) or donated.get(_other_name(place))
-        if other is None or (part.name in classifier and part.size(0) != other.size(0)):
-            continue  # not there, or other classes
+        if other is None:
+            continue
+        if part.name in classifier and not (is_whole and part.size(0) == other.size(0)):
+            continue  # of other classes
         way = _way(part, other)
         if way is not None:
             yield part.name, way
@@ -119,6 +122,12 @@ def _are_relatives(heir: nn.Module, donor: nn.Module) -> bool:
         return {f"{each.__module__}.{each.__qualname__}" for each in own}
 
     return bool(classes(heir) & classes(donor))
+
+
+def _stages(parts: Mapping[str, _Part]) -> set[str]:
+    """The model's own children that have tensors, by either name."""
+    found = {place.partition(".")[0] for place in parts if "." in place}
+    return found | {_other_name(f"{name}.").rstrip(".") for name in found}
 
 
 def _other_name(place: str) -> str:
