@@ -17,8 +17,6 @@ from autokd.records import Epoch
 from autokd.report.front import front_markdown, front_note
 from autokd.report.shortfall import find_shortfall
 
-__all__ = ["printed"]  # a fixture
-
 INFO = make_info(teacher=replace(TEACHER, val_accuracy=0.9))
 CHANCE = 1 / len(INFO.data.class_names)
 
