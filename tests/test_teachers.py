@@ -396,13 +396,22 @@ VIT = {"model": "vit", "arguments": {"heads": 3, "head_dim": 8, "depth": 1, "pat
 @pytest.mark.parametrize(
     ("changes", "cure"),
     [
-        ({"channels": 3}, r"its images have 3 channels: set data\.channels: 3$"),
-        ({"classes": 11}, r"it knows 11 classes, and the data has 4$"),
+        (
+            {"channels": 3},
+            r"its images have 3 channels: set data\.channels: 3; to fine-tune it on these images give it as pretrained, with",
+        ),
+        (
+            {"classes": 11},
+            r"it knows 11 classes, and the data has 4; to fine-tune it on these images give it as pretrained, with",
+        ),
         (
             {"channels": 3, "classes": 5},
-            r"set data\.channels: 3 and it knows 5 classes, and the data has 4$",
+            r"set data\.channels: 3 and it knows 5 classes, and the data has 4; to fine-tune it on these images give it as pretrained, with",
         ),
-        ({"image_size": 16}, r"another image size: set teacher\.image_size: 16$"),
+        (
+            {"image_size": 16},
+            r"another image size: set teacher\.image_size: 16; to fine-tune it on these images give it as pretrained, with",
+        ),
     ],
 )
 def test_weights_for_other_images_are_refused_with_what_to_set(tmp_path, changes, cure):

@@ -91,14 +91,17 @@ def _from_file(
 
 
 def _cure(config: TeacherConfig, spec: StudentSpec, data: ImageData) -> str:
-    """What to do about weights of which all but the classifier fits."""
-    if not config.pretrained:
-        return ""
+    """What to do about weights that the teacher could start from."""
+    start = (
+        config if config.pretrained else config.model_copy(update={"pretrained": config.checkpoint})
+    )
     try:
-        from_file(config, spec, data)
+        from_file(start, spec, data)
     except CheckpointError:
         return ""
-    return "; all but its classifier fits: add `train: {}` beside pretrained to fine-tune it"
+    if config.pretrained:
+        return "; all but its classifier fits: add `train: {}` beside pretrained to fine-tune it"
+    return "; to fine-tune it on these images give it as pretrained, with `train: {}`"
 
 
 def _own(spec: StudentSpec, inputs: InputFormat, data: ImageData, device: torch.device) -> Teacher:
