@@ -280,7 +280,10 @@ def test_settings_are_written_down_as_they_are_and_read_again_alike():
         ({"pretrained": True, "train": {}, "classes": ["a", "b"]}, "classes are for weights made"),
         ({"pretrained": True, "averaged": False}, "averaged is for a file"),
         ({"train": {"what": {"last": 0}}, "pretrained": True}, "greater than or equal to 1"),
-        ({"train": {"what": "tail"}, "pretrained": True}, "'head' or 'all'"),
+        (
+            {"train": {"what": "tail"}, "pretrained": True},
+            r"must be head, all or \{last: N\}, got 'tail'",
+        ),
     ],
 )
 def test_keys_that_do_not_go_together_are_refused(fields, message):
@@ -288,8 +291,14 @@ def test_keys_that_do_not_go_together_are_refused(fields, message):
         TeacherConfig(model="resnet18", **fields)
 
 
-def at_hand(config: TeacherConfig, cache: Path, *, data=DATA) -> None:
-    load_those_at_hand(config, data, cache=cache, seed=0, device=CPU)
+def at_hand(config: TeacherConfig, cache: Path, *, data=DATA) -> tuple[str, ...]:
+    return load_those_at_hand(config, data, cache=cache, seed=0, device=CPU)
+
+
+def test_check_is_told_what_search_says_of_the_weights(file, tmp_path):
+    (loaded, shown) = at_hand(tuned(file, "head"), tmp_path)
+    assert loaded.startswith(f"{file}: ")
+    assert shown == "fine-tuning head; images at 8 px, mean 0.25, std 0.15"
 
 
 @pytest.mark.parametrize("ask", [load, at_hand], ids=["search", "check"])

@@ -33,6 +33,8 @@ def print_check(file: Path, check: Check) -> None:
         )
     if check.join:
         out.print(f"Metadata: {check.join}.", markup=False)
+    for note in check.weights:
+        out.print(f"Teacher: {note}.", markup=False)
     if check.teacher:
         out.print(f"Teacher: {check.teacher.sentence()}.", markup=False)
         for doubt in check.teacher.doubts:

@@ -57,6 +57,7 @@ def check_document(file: Path, check: Check) -> dict[str, Any]:
         "file": file,
         "data": data | {"classes": len(data.pop("class_names"))},
         "metadata": check.join,
+        "teacher_weights": list(check.weights),
         "starts": list(check.starts),
         "teacher": None
         if check.teacher is None

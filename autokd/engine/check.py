@@ -36,9 +36,9 @@ class Check:
     also_test: Mapping[str, int]  # images of each further set
     join: str | None  # how images and rows of data.metadata.path met; None: no table
     teacher: Appraisal | None  # None: it is to be trained first
-    starts: tuple[
-        str, ...
-    ]  # what is taken of each file that students start from, and of heirs' donors
+    weights: tuple[str, ...]  # what the teacher takes of weights that others made, and is shown
+    # what is taken of each file that students start from, and of heirs' donors
+    starts: tuple[str, ...]
     parameters: int  # that are searched
     survey: Survey
     typical: Sampled  # the student of median MACs within budget
@@ -64,7 +64,7 @@ def check_search(
     typical = found.feasible[len(found.feasible) // 2]
     candidate = space.sample(lambda name, dist: typical.params.get(name, centre(name, dist)))
     members = [(each, describe_teacher(each, data)) for each in config.teacher.members]
-    teacher = check_teacher(
+    teacher, weights = check_teacher(
         config, data, cache=cache, device=chosen, report=cache / "check" / TEACHER_AUDIT
     )
     to_train = [
@@ -108,6 +108,7 @@ def check_search(
         also_test={name: len(each.split) for name, each in data.also_test.items()},
         join=data.join.describe() if data.join else None,
         teacher=teacher,
+        weights=weights,
         starts=gathered.starts,
         parameters=len(space.distributions),
         survey=found,

@@ -37,14 +37,17 @@ def meet_teacher(
 
 def check_teacher(
     config: Config, data: ImageData, *, cache: Path, device: torch.device, report: Path
-) -> Appraisal | None:
-    """Raise what a search would raise about its teacher; None: it is to be trained first."""
+) -> tuple[Appraisal | None, tuple[str, ...]]:
+    """Raise what a search would raise about its teacher. What it is worth, or None where it is to be trained first; and
+    what is said of weights that others made."""
     if needs_training(config.teacher, data, cache=cache, seed=config.seed):
-        load_those_at_hand(config.teacher, data, cache=cache, seed=config.seed, device=device)
-        return None
+        notes = load_those_at_hand(
+            config.teacher, data, cache=cache, seed=config.seed, device=device
+        )
+        return None, notes
     task, worth = meet_teacher(config, data, cache=cache, device=str(device))
     audit_or_refuse(config, task, report)
-    return worth
+    return worth, task.teacher.notes
 
 
 def audit_or_refuse(config: Config, task: Task, report: Path) -> Audit:

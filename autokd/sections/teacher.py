@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from autokd.parameters import ClassNames, Positive, Section
 
@@ -23,6 +31,12 @@ class LastBlocks(Section):
     """How many: stages of a convolutional net, blocks of a transformer."""
 
 
+def _refuse_other(value: object) -> object:
+    if isinstance(value, (Mapping, LastBlocks)) or value in ("head", "all"):
+        return value
+    raise ValueError(f"must be head, all or {{last: N}}, got {value!r}")
+
+
 def _kind(value: object) -> str:
     return "last" if isinstance(value, (Mapping, LastBlocks)) else "name"
 
@@ -30,6 +44,7 @@ def _kind(value: object) -> str:
 Part = Annotated[
     Annotated[Literal["head", "all"], Tag("name")] | Annotated[LastBlocks, Tag("last")],
     Discriminator(_kind),
+    BeforeValidator(_refuse_other),
 ]
 
 

@@ -25,7 +25,7 @@ from autokd.teachers.build import measure_student
 
 # From so many labelled images on, what of published weights is fine-tuned where the search file does not say.
 # benchmarks/fine_tuning.py; docs/benchmarks.md has the table.
-FINE_TUNED = ((1000, "all"), (0, "head"))
+FINE_TUNED = ((300, "all"), (0, "head"))
 
 
 def describe_teacher(config: TeacherConfig, data: ImageData) -> Stage:

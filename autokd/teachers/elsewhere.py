@@ -49,11 +49,17 @@ def pretrained(
     if is_own(spec.model):
         return _own(spec, inputs, data, device)
     refuse_other_classes(config, spec, data)
+    known = published_of(config)
     model, said = from_hub(config, spec, data)
-    log.info("teacher: %s", said)
-    log.info("teacher: %s", describe_pixels(config, inputs, published_of(config), data))
+    notes = _say(said, describe_pixels(config, inputs, known, data))
     key = content_hash([str(model.pretrained_cfg), spec.architecture(), *_resized(inputs)])
-    return Teacher(model, inputs, key, device)
+    return Teacher(model, inputs, key, device, notes=notes)
+
+
+def _say(*notes: str) -> tuple[str, ...]:
+    for note in notes:
+        log.info("teacher: %s", note)
+    return notes
 
 
 def _resized(inputs: InputFormat) -> list[str]:
@@ -82,12 +88,15 @@ def _from_file(
         )
     except CheckpointError as error:
         raise CheckpointError(f"teacher.{way} {error}{_cure(config, spec, data)}") from error
-    log.info("teacher: %s", loaded.sentence())
+    known = published_of(config)
+    notes = _say(
+        loaded.sentence(), *([describe_pixels(config, inputs, known, data)] if known else [])
+    )
     taken = [str(loaded.choice)] if loaded.choice and loaded.choice.averaged else []  # once the raw
     key = content_hash(
         [hash_file(path), spec.architecture(), *code_of(spec.model), *taken, *_resized(inputs)]
     )
-    return Teacher(model, inputs, key, device)
+    return Teacher(model, inputs, key, device, notes=notes)
 
 
 def _cure(config: TeacherConfig, spec: StudentSpec, data: ImageData) -> str:

@@ -93,7 +93,7 @@ def _trained(
     key = training_key(stage, inputs, data, seed, weights=weights)
 
     def start() -> nn.Module:
-        model = begin(config, stage, inputs, data)
+        model, _ = begin(config, stage, inputs, data)
         features = content_hash([by_contents(stage.student).identity(), *weights])
         fit_head(
             model, inputs=inputs, data=data, weights=features, device=device, cache=cache,
@@ -125,6 +125,7 @@ def _load_ensemble(
         ),
         content_hash([[member.hash, member.inputs.identity()] for member in members] + weights),
         device,
+        notes=tuple(note for member in members for note in member.notes),
     )
     teacher = _answering_in(config.precision, teacher)
     measured = _measure(teacher, data)
@@ -155,14 +156,17 @@ def kept_in(config: TeacherConfig, data: ImageData, *, cache: Path, seed: int) -
 
 def load_those_at_hand(
     config: TeacherConfig, data: ImageData, *, cache: Path, seed: int, device: torch.device
-) -> None:
-    """Raise what `load_teacher` would raise, but for what training itself may bring."""
+) -> tuple[str, ...]:
+    """Raise what `load_teacher` would raise, but for what training itself may bring; what is said of weights."""
+    notes: list[str] = []
     for place, member in enumerate(config.members):
         if not needs_training(member, data, cache=cache, seed=seed + place):
-            load_teacher(member, data, cache=cache, seed=seed + place, device=device)
+            loaded, _ = load_teacher(member, data, cache=cache, seed=seed + place, device=device)
+            notes += loaded.notes
         elif member.fine_tuned:
             stage = describe_teacher(member, data)
-            begin(member, stage, shown_to(member, stage.student, data), data)
+            notes += begin(member, stage, shown_to(member, stage.student, data), data)[1]
+    return tuple(notes)
 
 
 def _key(config: TeacherConfig, data: ImageData, seed: int) -> str:

@@ -24,11 +24,13 @@ from autokd.weights import fit_weights, hash_weights, read_weights
 log = logging.getLogger(__name__)
 
 
-def begin(config: TeacherConfig, stage: Stage, inputs: InputFormat, data: ImageData) -> nn.Module:
+def begin(
+    config: TeacherConfig, stage: Stage, inputs: InputFormat, data: ImageData
+) -> tuple[nn.Module, tuple[str, str]]:
     """Return a model with the weights that it is fine-tuned from, and a new classifier where theirs is of other classes.
 
-    Says what was loaded, left and new, and what is trained. Raises CheckpointError where weights can't be had or are of
-    another model, ConfigError where what is to be trained can't be.
+    Beside it two lines, which are logged too: what was loaded, left and new; what is trained and what it is shown. Raises
+    CheckpointError where weights can't be had or are of another model, ConfigError where what is to be trained can't be.
     """
     spec, known = stage.student, published_of(config)
     if config.pretrained is not True:
@@ -37,16 +39,17 @@ def begin(config: TeacherConfig, stage: Stage, inputs: InputFormat, data: ImageD
         model, said = build_student(spec, data), f"weights that {spec.model} returns"
     else:
         model, said = from_hub(config, spec, data)
-    log.info("teacher: %s", said)
-    what = describe_trained(stage.training)
-    log.info("teacher: fine-tuning %s; %s", what, describe_pixels(config, inputs, known, data))
+    what, shown = describe_trained(stage.training), describe_pixels(config, inputs, known, data)
+    notes = (said, f"fine-tuning {what}; {shown}")
+    for note in notes:
+        log.info("teacher: %s", note)
     blocks = stage.training.trained_blocks
     if blocks == 0:
         readout(model, inputs, data)
     elif blocks is not None:
         freeze_all_but_last(model, blocks)
         model.requires_grad_(True)
-    return model
+    return model, notes
 
 
 def from_hub(config: TeacherConfig, spec: StudentSpec, data: ImageData) -> tuple[nn.Module, str]:
