@@ -8,8 +8,9 @@ import pytest
 from test_engine_driver import CONFIG as TINY
 from test_engine_driver import interrupt_after, search
 from test_engine_ledger import random_proposal, result
+from tiny_task import make_data
 
-from autokd.config import override_config
+from autokd.config import override_config, parse_config
 from autokd.data import load_data
 from autokd.engine.database import BegunStudy, begun_studies
 from autokd.engine.identity import claim_of, identify, refuse_changed, say_changed
@@ -165,3 +166,17 @@ def test_a_second_driver_is_refused_before_it_loads_anything(tmp_path):
 
 def test_another_search_file_is_another_claim():
     assert claim_of(override_config(TINY, {"": {"seed": 1}})) != claim_of(TINY)
+
+
+def test_a_teachers_weights_may_lie_elsewhere_when_a_search_goes_on():
+    def identity(pretrained, **teacher):
+        record = {
+            "data": {"source": "digits"},
+            "teacher": {"model": "resnet18", "pretrained": pretrained, "train": {}} | teacher,
+            "students": {"model": "resnet"},
+        }
+        return identify(parse_config(record, source="mine.yaml"), make_data())["teacher"]
+
+    assert identity("a.pt") == identity("elsewhere/b.pt")
+    assert identity("a.pt") != identity(True)
+    assert identity("a.pt") != identity("a.pt", train={"what": "head"})
