@@ -81,7 +81,8 @@ def recognise(path: Path, maker: Maker, image_size: int) -> str:
         if other:
             raise CheckpointError(
                 f"{path}: is a {model} of other classes or channels ({other[0]} {shapes[other[0]]}; these images need "
-                f"{wanted[other[0]]}); fine-tune it on them first, or leave --teacher out and one is trained"
+                f"{wanted[other[0]]}); leave --teacher out, and write "
+                f"`teacher: {{model: {model}, pretrained: {path}, train: {{}}}}` into the file to fine-tune it"
             )
         return model
     raise CheckpointError(
