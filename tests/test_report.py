@@ -275,6 +275,17 @@ def test_a_cost_without_a_limit_has_no_budget_line():
     assert names.count("no budget for this cost") == 3
 
 
+def test_the_summary_says_what_a_teacher_and_what_a_start_brought_each_by_controls_that_differ_in_it_alone():
+    controls = [
+        result_of(0, accuracy=0.60, control="no distillation, heir, large student"),
+        result_of(1, accuracy=0.63, control="plain KD, heir, large student"),
+        result_of(2, accuracy=0.45, control="no distillation, random weights, large student"),
+    ]
+    said = summarise(controls, controls[1:2], TEACHER)
+    assert "changed the control students by +3.0 points for the large one (one seed each)." in said
+    assert "changed those without distillation by +15.0 points for the large one (one" in said
+
+
 def test_the_summary_counts_compares_both_ends_and_says_what_distillation_gained():
     assert summarise(RESULTS, FRONT, TEACHER) == (
         "5 students trained to their end (1 stopped early, 1 rejected untrained, 1 failed); 3 within budget and beaten by no other. "

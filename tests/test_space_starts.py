@@ -9,6 +9,7 @@ import pytest
 
 from autokd.config import parse_config
 from autokd.engine.controls import control_proposals
+from autokd.engine.heritage import find_heirs
 from autokd.engine.survey import survey
 from autokd.errors import ConfigError
 from autokd.records import DONOR, HEIR, PRETRAINED, TEACHER, Budget, Candidate, Cost, StudentSpec
@@ -238,3 +239,16 @@ def test_a_candidate_with_a_donor_is_read_back_from_its_params():
     assert Candidate.from_params(candidate.to_params()) == candidate
     assert candidate.describe_stages() == "T→S (from donor)"
     assert candidate.epochs == 7
+
+
+def test_whom_a_surveys_heirs_inherit_from_is_said_by_model_and_donor():
+    for space, expected in (
+        (space_of(teacher=TEACHER_OF_THEM), "the teacher"),
+        (
+            space_of(families={"resnet": RESNET | {"stem_stride": 2}}),
+            "resnet width=32 depth=2 stages=3 stem_stride=2, 16 px, trained on labels for 7 epochs",
+        ),
+    ):
+        found = survey(space, cost, budget=Budget(), seed=0)
+        (heirs,) = find_heirs(space, found, cost)
+        assert heirs.sentence() == f"resnet inherits 100% of its weights from {expected}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from autokd.engine.survey import Survey
-from autokd.records import HEIR, TEACHER, Stage, StudentSpec, describe_donor
+from autokd.records import HEIR, TEACHER, Cost, Stage, StudentSpec, describe_donor
 from autokd.space import Space
-from autokd.task import StudentCosts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,9 @@ class Heirs:
         return f"{self.model} inherits {share} of its weights from {donor}{new}"
 
 
-def find_heirs(space: Space, found: Survey, costs: StudentCosts) -> tuple[Heirs, ...]:
+def find_heirs(
+    space: Space, found: Survey, costs: Callable[[StudentSpec], Cost]
+) -> tuple[Heirs, ...]:
     """Those among a survey's students, by model and donor. Raises ConfigError where a donor can't be."""
     shares: dict[tuple[str, str], list[float]] = {}
     donors: dict[tuple[str, str], StudentSpec | None] = {}

@@ -35,7 +35,7 @@ def parallel_html(
     on_front = {result.number for result in front}
     params = [result.candidate.to_params() for result in shown]
     axes = [
-        _axis(_short(key), [each[key] for each in params])
+        _axis(_short(key), ["none" if each[key] == "null" else each[key] for each in params])
         for key in varying_params(shown, most=MOST_AXES)
     ]
     axes.append(_axis("stages", [result.candidate.describe_stages() for result in shown]))
