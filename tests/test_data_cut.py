@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from autokd.data.cut import Cut, class_counts, cut_rows
@@ -42,15 +42,37 @@ def test_splits_are_disjoint_and_cover_the_set(labels, val, test, seed):
 
 @settings(deadline=None, max_examples=60)
 @given(labels=label_lists, val=fractions, test=fractions)
-def test_every_class_is_in_every_split_within_one_image_of_its_share(labels, val, test):
+@example(labels=np.repeat([0, 1, 2], [4, 4, 23]), val=0.43, test=0.43)
+def test_every_class_is_in_every_split_and_a_split_has_its_share_of_the_set(labels, val, test):
+    """Where small classes can't give theirs, the others give more."""
+    splits = cut(labels, val=val, test=test)
+    for rows in splits.values():
+        assert set(labels[rows]) == set(labels)
+    images, classes = len(labels), len(set(labels))
+    in_test = np.clip(round(test * images), classes, images - 2 * classes)
+    left = images - in_test
+    in_val = np.clip(round(val / (1 - test) * left), classes, left - classes)
+    assert (len(splits["test"]), len(splits["val"])) == (in_test, in_val)
+
+
+@settings(deadline=None, max_examples=60)
+@given(labels=label_lists, val=fractions, test=fractions)
+def test_a_class_that_can_give_its_share_gives_it_where_all_can(labels, val, test):
+    """To within an image for each of the two roundings."""
+    sizes = np.bincount(labels)
+    assume(min(val, test) * sizes.min() >= 1)
+    assume((1 - val - test) * sizes.min() >= 2)
     splits = cut(labels, val=val, test=test)
     for name, fraction in (("val", val), ("test", test)):
-        for label in np.unique(labels):
-            count = np.sum(labels[splits[name]] == label)
-            share = fraction * np.sum(labels == label)
-            assert count >= 1
-            assert abs(count - share) <= 2
-    assert set(labels[splits["train"]]) == set(labels)
+        counts = np.bincount(labels[splits[name]], minlength=len(sizes))
+        assert np.abs(counts - fraction * sizes).max() <= 2
+
+
+def test_a_large_class_makes_up_for_small_ones():
+    splits = cut(np.repeat([0, 1, 2], [4, 4, 23]), val=0.43, test=0.43)
+    labels = np.repeat([0, 1, 2], [4, 4, 23])
+    counts = {name: np.bincount(labels[rows]).tolist() for name, rows in splits.items()}
+    assert counts == {"train": [1, 1, 2], "val": [1, 1, 12], "test": [2, 2, 9]}
 
 
 @settings(deadline=None, max_examples=20)

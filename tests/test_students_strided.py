@@ -17,7 +17,7 @@ from autokd.students.strided import survive_training
 
 NARROW = replace(SMALL, arguments=dict(SMALL.arguments) | {"width": 4, "stages": 4}, image_size=112)
 
-# Four steps of a student in channels_last; status 139 or 134 where it is not treated, on CPUs with AVX-512.
+# Four steps of a student in channels_last; where it is not treated, status 139 or 134, or wrong gradients.
 TRAIN = """
 import sys
 import torch
@@ -35,7 +35,9 @@ for _ in range(4):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("channels", "size"), [(8, 112), (4, 56), (12, 160), (8, 64)])
+@pytest.mark.parametrize(
+    ("channels", "size"), [(8, 112), (4, 56), (12, 160), (8, 64), (4, 12), (3, 28)]
+)
 def test_a_narrow_strided_convolution_is_trained_without_ending_its_process(channels, size):
     done = subprocess.run(
         [sys.executable, "-c", TRAIN, str(channels), str(size)], capture_output=True, text=True
@@ -43,11 +45,21 @@ def test_a_narrow_strided_convolution_is_trained_without_ending_its_process(chan
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("size", [6, 12, 64])
+def test_no_map_is_too_small_for_the_safe_way(size, monkeypatch):
+    """With AVX2 the fault was seen from 6 px on."""
+    treated = survive_training(nn.Sequential(nn.Conv2d(4, 16, 1, 2)))
+    monkeypatch.setattr(nn.Conv2d, "_conv_forward", None)
+    assert treated(torch.zeros(2, 4, size, size)).shape == (2, 16, size // 2, size // 2)
+    with pytest.raises(TypeError, match="not callable"):
+        treated.eval()(torch.zeros(2, 4, size, size))
+
+
 def conv_of(model: nn.Module) -> list[nn.Conv2d]:
     return [m for m in model.modules() if isinstance(m, nn.Conv2d) and type(m) is not nn.Conv2d]
 
 
-@pytest.mark.parametrize("size", [33, 48, 49])
+@pytest.mark.parametrize("size", [6, 12, 33, 48, 49])
 def test_answers_and_gradients_are_those_of_the_convolution_itself(size):
     torch.manual_seed(0)
     plain = nn.Conv2d(8, 16, 1, (2, 3)).double()

@@ -1,19 +1,18 @@
-"""Narrow strided 1 x 1 convolutions in a form that survives training on CPUs with AVX-512."""
+"""Narrow strided 1 x 1 convolutions in a form that survives training on CPUs."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-BLOCK = 16  # channels that oneDNN handles at once on such CPUs; fewer are padded to it
-SAFE = 32  # pixels a side of the largest map that is left alone; the fault was seen from 56 on
+BLOCK = 16  # channels that oneDNN handles at once with AVX-512, with AVX2 8; fewer are padded to it
 
 
 class _SubsampledFirst(nn.Conv2d):
     """Leaves out pixels before it multiplies, where a backward pass may follow on a CPU: the same answer for the same work."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if not self.training or input.device.type != "cpu" or max(input.shape[-2:]) <= SAFE:
+        if not self.training or input.device.type != "cpu":
             answer: Tensor = super()._conv_forward(input, weight, bias)
             return answer
         down, right = self.stride
@@ -23,8 +22,8 @@ class _SubsampledFirst(nn.Conv2d):
 def survive_training(model: nn.Module) -> nn.Module:
     """The model itself, whose names, weights, costs and exports stay what they were.
 
-    In channels_last the backward pass of a 1 x 1 convolution with a stride and fewer than 16 channels writes beyond its
-    memory (oneDNN 3.13 in torch 2.15, brgconv_strided:avx512_core), and the process dies.
+    In channels_last the backward pass of a 1 x 1 convolution with a stride and fewer channels than a block writes beyond
+    its memory (oneDNN 3.13 in torch 2.15), and the process dies: with AVX-512 from maps of 56 px on, with AVX2 from 6.
     """
     for module in model.modules():
         if type(module) is nn.Conv2d and _is_at_risk(module):
