@@ -224,4 +224,5 @@ ClassNames = Annotated[
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 
-TAGS = ("value", "choice", "range", "int_range")  # of the unions above; no part of a key's path
+# Of the unions above and the teacher's `what`; no part of a key's path.
+TAGS = ("value", "choice", "range", "int_range", "part", "last_blocks")

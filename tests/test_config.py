@@ -94,6 +94,16 @@ def refusal(**changes) -> str:
         ),
         pytest.param({"data": {}}, "data.source: is missing", id="missing key"),
         pytest.param(
+            {"teacher__pretrained": True, "teacher__train": {"what": {"last": 0}}},
+            "teacher.train.what.last: input should be greater than or equal to 1, got 0",
+            id="no block",
+        ),
+        pytest.param(
+            {"teacher__pretrained": True, "teacher__train": {"what": {"last": 2, "first": 1}}},
+            "teacher.train.what: unknown key 'first'; known keys: last.",
+            id="first blocks",
+        ),
+        pytest.param(
             {"train__epochs": True}, "train.epochs: must not be yes or no, got true", id="flag"
         ),
         pytest.param(

@@ -130,7 +130,10 @@ def test_what_was_loaded_left_and_new_and_what_it_is_shown_is_said(file, tmp_pat
     said = [message for message in caplog.messages if message.startswith("teacher: ")]
     assert said[0].startswith(f"teacher: {file}: ")
     assert said[0].endswith("tensors loaded; new: fc (2)")
-    assert said[1] == "teacher: fine-tuning head; images at 16 px, mean 0.25, std 0.15, bilinear"
+    assert (
+        said[1]
+        == "teacher: fine-tuning head; images at 16 px, mean 0.25, std 0.15, resized by bilinear interpolation"
+    )
     assert said[2].startswith("teacher: classifier fitted by logistic regression, C = ")
 
 
@@ -149,7 +152,7 @@ def test_published_weights_bring_their_normalisation_size_and_interpolation(
     assert (
         "images at 8 px (its weights: 160 px; teacher.image_size: 160 takes about 400 times" in said
     )
-    assert "mean 0.485 0.456 0.406, std 0.229 0.224 0.225 of its weights; not cropped to" in said
+    assert "mean 0.485 0.456 0.406, std 0.229 0.224 0.225 of its weights; all of each image" in said
     large = config.model_copy(update={"image_size": 32})
     assert load(large, tmp_path, data=colours)[0].inputs.interpolation == "bicubic"
 
@@ -201,8 +204,11 @@ class Features(torch.nn.Module):
     def forward(self, pixels):
         return self.body(pixels)
 
-def features(num_classes, in_chans, noise=False):
-    return Features(noise)
+def features(num_classes, in_chans, noise=False, tokens=False):
+    made = Features(noise)
+    if tokens:
+        made.body.append(torch.nn.Unflatten(1, (1, 11)))
+    return made
 """
 
 
@@ -224,15 +230,37 @@ def test_own_code_that_gives_features_gets_a_head_and_can_teach_by_its_features(
     assert again.hash == info.hash
 
 
+def test_features_of_own_code_start_from_a_file_too(own, tmp_path):
+    from own_features import Features
+
+    body = Features(noise=True)
+    body(torch.zeros(2, 1, 8, 8))
+    file = tmp_path / "body.safetensors"
+    save_file(body.state_dict(), file)
+    config = TeacherConfig(**own | {"pretrained": file}, train={"what": "head"})
+    assert at_hand(config, tmp_path)[0] == f"{file}: 2 tensors loaded; new: head (2)"
+    teacher, _ = load(config, tmp_path)
+    kept = teacher.model.state_dict()
+    assert all(torch.equal(kept[f"body.{name}"], t) for name, t in body.state_dict().items())
+    assert kept["head.weight"].any()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({}, r"got \(2, 11\); features make a teacher with pretrained: true and train"),
+        (
+            {},
+            r"got \(2, 11\); features make a teacher with pretrained \(true, or a file\) and train",
+        ),
         (
             {"train": {"what": "head"}, "arguments": {"noise": True}},
             "returns other weights each time",
         ),
-        ({"train": {"what": {"last": 1}}}, r"does not say what its blocks are"),
+        ({"train": {"what": {"last": 1}}}, r"Features does not say what its blocks are"),
+        (
+            {"train": {"what": "head"}, "arguments": {"tokens": True}},
+            r"logits of shape \(2, 4\) or features of shape \(2, D\), got \(2, 1, 11\)",
+        ),
     ],
 )
 def test_own_code_that_can_not_be_fine_tuned_is_refused(own, tmp_path, changes, message):
@@ -311,7 +339,10 @@ def test_check_is_told_what_search_says_of_the_weights(file, tmp_path):
             {"model": "test_resnet", "arguments": {}},
             r"^teacher\.pretrained .*does not fit test_resnet",
         ),
-        ({"pretrained": "none.pt"}, r"none\.pt: "),
+        (
+            {"pretrained": "none.pt"},
+            r"^teacher\.pretrained none\.pt: there is no such file$",
+        ),
         ({"pretrained": True}, r"timm has no weights of resnet; give pretrained: FILE"),
         ({"train": {"what": {"last": 4}}}, r"has 3 blocks, and teacher\.train\.what is \{last: 4"),
         (

@@ -91,6 +91,7 @@ def test_a_model_that_does_not_take_its_arguments_is_refused_in_one_line(model, 
     ) as no:
         create_student(spec, classes=5, channels=3)
     assert problem in str(no.value)
+    assert f"Did you mean '{model}'" not in str(no.value)
     assert "\n" not in str(no.value)
 
 

@@ -165,7 +165,7 @@ def test_what_starts_from_no_file_is_named_as_before(start):
 
 def test_a_file_that_is_gone_is_one_line(tmp_path):
     spec = StudentSpec(model=MODEL, image_size=32, start=str(tmp_path / "gone.pt"))
-    with pytest.raises(CheckpointError, match=r"gone\.pt: can't be read: No such file"):
+    with pytest.raises(CheckpointError, match=r"gone\.pt: there is no such file"):
         by_contents(spec)
     with pytest.raises(
         CheckpointError, match=r"gone\.pt: there is no such file; give another file"

@@ -297,6 +297,9 @@ def test_safetensors_have_the_same_prefixes(tmp_path, prefix):
     assert loaded.choice.taken == "model_ema."
 
 
+KINDS = ("weight", "bias")
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
@@ -315,6 +318,10 @@ def test_safetensors_have_the_same_prefixes(tmp_path, prefix):
         (
             MEANT | {"layer1.1.conv1.weight": torch.ones(1)},
             r"1 unknown \(layer1\.1\.conv1\.weight\); check",
+        ),
+        (
+            {f"blocks.{i}.{j}.bn1.{k}": torch.ones(4) for i in "01" for j in "01" for k in KINDS},
+            r"\d+ missing \(conv1\.0\.weight\).*; these are weights of another model; check",
         ),
         (
             {k: v for k, v in MEANT.items() if "layer2" not in k},

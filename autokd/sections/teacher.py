@@ -38,11 +38,11 @@ def _refuse_other(value: object) -> object:
 
 
 def _kind(value: object) -> str:
-    return "last" if isinstance(value, (Mapping, LastBlocks)) else "name"
+    return "last_blocks" if isinstance(value, (Mapping, LastBlocks)) else "part"
 
 
 Part = Annotated[
-    Annotated[Literal["head", "all"], Tag("name")] | Annotated[LastBlocks, Tag("last")],
+    Annotated[Literal["head", "all"], Tag("part")] | Annotated[LastBlocks, Tag("last_blocks")],
     Discriminator(_kind),
     BeforeValidator(_refuse_other),
 ]

@@ -15,7 +15,7 @@ from autokd.students.heirs import Inheritance, can_inherit, inherit
 from autokd.students.inputs import InputFormat
 from autokd.students.own import code_of, is_own
 from autokd.students.published import Published, published
-from autokd.students.start import by_contents, load_start, starts_from_file
+from autokd.students.start import by_contents, fit_start, load_start, starts_from_file
 
 __all__ = [
     "DEPTHS",
@@ -31,6 +31,7 @@ __all__ = [
     "create_student",
     "deployed",
     "expand_model_names",
+    "fit_start",
     "has_pretrained",
     "inherit",
     "is_own",

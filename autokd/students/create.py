@@ -13,7 +13,7 @@ import timm
 from torch import nn
 
 from autokd.errors import ConfigError, first_line, nearest_name
-from autokd.records import PRETRAINED, StudentSpec
+from autokd.records import HEIR, PRETRAINED, StudentSpec
 from autokd.students.families import FAMILIES
 from autokd.students.own import is_own, make_own
 from autokd.students.pruned import prune
@@ -51,7 +51,7 @@ def create_student(
 def _build(spec: StudentSpec, kwargs: dict[str, Any], *, published: bool) -> nn.Module:
     """With random weights, or timm's `published` ones."""
     if is_own(spec.model):
-        headed = spec.start == PRETRAINED
+        headed = spec.start is not None and spec.start != HEIR
         return make_own(spec.model, image_size=spec.image_size, headed=headed, **kwargs)
     try:
         if spec.model in FAMILIES:
@@ -66,7 +66,8 @@ def _build(spec: StudentSpec, kwargs: dict[str, Any], *, published: bool) -> nn.
         return cast(nn.Module, model)
     except (TypeError, ValueError, AssertionError, RuntimeError, ZeroDivisionError) as error:
         given = " ".join(f"{k}={v}" for k, v in kwargs.items())
-        known = () if timm.is_model(spec.model) else (*FAMILIES, *timm.list_models())
+        is_known = spec.model in FAMILIES or timm.is_model(spec.model)
+        known = () if is_known else (*FAMILIES, *timm.list_models())
         raise ConfigError(
             f"model '{spec.model}' can't be made with {given} at {spec.image_size} px: "
             f"{first_line(error)}{nearest_name(spec.model, known)}"

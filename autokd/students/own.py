@@ -66,7 +66,7 @@ def make_own(
     if headed and _are_features(answer, classes=num_classes):
         made = Headed(made, features=answer.shape[1], classes=num_classes)
     else:
-        _refuse_answer(answer, classes=num_classes, model=model, images=images)
+        _refuse_answer(answer, classes=num_classes, model=model, images=images, headed=headed)
     if getattr(made, "num_classes", None) != num_classes:
         made.num_classes = num_classes  # type: ignore[assignment]  # as timm's models say it
     return made.train().to(torch.get_default_device())
@@ -127,19 +127,20 @@ def _are_features(answer: object, *, classes: int) -> TypeGuard[torch.Tensor]:
     return isinstance(answer, torch.Tensor) and answer.ndim == 2 and answer.shape[1] != classes
 
 
-def _refuse_answer(answer: object, *, classes: int, model: str, images: str) -> None:
+def _refuse_answer(answer: object, *, classes: int, model: str, images: str, headed: bool) -> None:
     """Raises ConfigError unless it is two images' logits."""
     if isinstance(answer, torch.Tensor):
         if answer.shape == (2, classes):
             return
         got = f"{tuple(answer.shape)}"
     else:
-        got = f"a {type(answer).__name__}; return its logits alone"
+        got = f"a {type(answer).__name__}; return its {'features' if headed else 'logits'} alone"
     cure = ""
     if _are_features(answer, classes=classes):
-        cure = (
-            "; features make a teacher with pretrained: true and train, which gives it a classifier"
-        )
+        cure = "; features make a teacher with pretrained (true, or a file) and train, which gives it a classifier"
+    wanted = f"logits of shape (2, {classes})"
+    if headed:
+        wanted += " or features of shape (2, D)"
     raise ConfigError(
-        f"model '{model}' must answer two images of {images} with logits of shape (2, {classes}), got {got}{cure}"
+        f"model '{model}' must answer two images of {images} with {wanted}, got {got}{cure}"
     )

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from autokd.errors import ConfigError
+from autokd.students.headed import Headed
 from autokd.weights import classifiers_of
 
 
@@ -51,7 +52,7 @@ def _of_last(model: nn.Module, blocks: int) -> list[nn.Parameter]:
     matcher: Any = getattr(model, "group_matcher", None)
     if matcher is None:
         raise ConfigError(
-            f"{type(model).__name__} does not say what its blocks are (group_matcher); train its classifier "
+            f"{_name(model)} does not say what its blocks are (group_matcher); train its classifier "
             "or all of it: teacher.train.what: head or all"
         )
     groups = group_parameters(model, matcher(coarse=True))
@@ -59,7 +60,11 @@ def _of_last(model: nn.Module, blocks: int) -> list[nn.Parameter]:
     body = ordered[1:-1]  # without the stem, and the classifier with the norm before it
     if blocks > len(body):
         raise ConfigError(
-            f"{type(model).__name__} has {len(body)} blocks, and teacher.train.what is {{last: {blocks}}}; "
+            f"{_name(model)} has {len(body)} blocks, and teacher.train.what is {{last: {blocks}}}; "
             "give fewer, or what: all"
         )
     return [model.get_parameter(name) for part in ordered[-(blocks + 1) :] for name in part]
+
+
+def _name(model: nn.Module) -> str:
+    return type(model.body if isinstance(model, Headed) else model).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,17 @@ from torch import nn
 
 from autokd.errors import CheckpointError, one_line
 from autokd.records import HEIR, PRETRAINED, StudentSpec
-from autokd.weights import Loaded, classifiers_of, fit_weights, hash_file, read_weights, start_small
+from autokd.students.headed import Headed
+from autokd.weights import (
+    Loaded,
+    ReadWeights,
+    classifiers_of,
+    first_bytes,
+    fit_weights,
+    hash_file,
+    read_weights,
+    start_small,
+)
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # in the order in which timm asks for them
 
@@ -24,31 +35,40 @@ def starts_from_file(spec: StudentSpec) -> bool:
 
 def by_contents(spec: StudentSpec) -> StudentSpec:
     """Return the spec with its file's hash in the file's place: what is kept of it is found wherever the file lies, and
-    not once the file is another. Raises CheckpointError where there is no such file."""
+    not once the file is another. Raises CheckpointError where it can't be read."""
     if not starts_from_file(spec):
         return spec
-    try:
-        return replace(spec, start=hash_file(Path(str(spec.start))))
-    except OSError as error:
-        raise CheckpointError(f"{spec.start}: can't be read: {error.strerror}") from None
+    path = Path(str(spec.start))
+    first_bytes(path)
+    return replace(spec, start=hash_file(path))
 
 
 def load_start(model: nn.Module, spec: StudentSpec, *, classes: int, channels: int) -> Loaded:
     """Load the file that the spec starts from into its model. Raises CheckpointError."""
     try:
-        return fit_weights(
-            model,
-            read_weights(Path(str(spec.start))),
-            name=spec.model,
-            classes=classes,
-            channels=channels,
-            new_head=True,
-        )
+        read = read_weights(Path(str(spec.start)))
+        return fit_start(model, read, name=spec.model, classes=classes, channels=channels)
     except CheckpointError as error:
         raise CheckpointError(
             f"students.pretrained: weights of {spec.model} can't be had: {error}; give another file for it, "
             "or set pretrained to false"
         ) from None
+
+
+def fit_start(
+    model: nn.Module, read: ReadWeights, *, name: str, classes: int, channels: int
+) -> Loaded:
+    """Load weights into a model that starts from them, whose classifier may be new. As `fit_weights`.
+
+    Where own code gives features, they are the features' alone.
+    """
+    fit = partial(
+        fit_weights, read=read, name=name, classes=classes, channels=channels, new_head=True
+    )
+    if not isinstance(model, Headed):
+        return fit(model)
+    loaded = fit(model.body)
+    return replace(loaded, new=(*loaded.new, "head.weight", "head.bias"), head=("head",))
 
 
 def from_hub(name: str, **kwargs: Any) -> nn.Module:

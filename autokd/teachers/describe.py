@@ -10,7 +10,7 @@ from typing import Any
 from autokd.config import TeacherConfig, TeacherTrainConfig
 from autokd.cost import Probe, sum_costs
 from autokd.data.load import ImageData
-from autokd.errors import ConfigError
+from autokd.errors import CheckpointError, ConfigError
 from autokd.records import PRETRAINED, Cost, Stage, StudentSpec, Training, content_hash
 from autokd.students import (
     InputFormat,
@@ -114,9 +114,15 @@ def shown_to(config: TeacherConfig, spec: StudentSpec, data: ImageData) -> Input
 def training_key(
     stage: Stage, inputs: InputFormat, data: ImageData, seed: int, *, weights: Sequence[str] = ()
 ) -> str:
-    """What a teacher is kept under. `weights`: what names those that it begins with, beside a file's contents."""
+    """What a teacher is kept under. `weights`: what names those that it begins with, beside a file's contents.
+
+    Raises CheckpointError where that file can't be read.
+    """
     code = code_of(stage.student.model)
-    named = replace(stage, student=by_contents(stage.student))
+    try:
+        named = replace(stage, student=by_contents(stage.student))
+    except CheckpointError as error:
+        raise CheckpointError(f"teacher.pretrained {error}") from None
     record = [named.identity(), inputs.identity(), data.drawing(), seed, *code, *weights]
     return content_hash(record)
 

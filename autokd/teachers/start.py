@@ -13,13 +13,13 @@ from autokd.config import TeacherConfig
 from autokd.data.load import ImageData
 from autokd.errors import CheckpointError
 from autokd.records import PRETRAINED, Stage, StudentSpec
-from autokd.students import InputFormat, Published, is_own
+from autokd.students import InputFormat, Published, fit_start, is_own
 from autokd.students.parts import classifiers, freeze_all_but_last
 from autokd.teachers.build import build_student
 from autokd.teachers.describe import published_of
 from autokd.teachers.head import readout
 from autokd.teachers.words import describe_pixels, describe_trained
-from autokd.weights import fit_weights, hash_weights, read_weights
+from autokd.weights import hash_weights, read_weights
 
 log = logging.getLogger(__name__)
 
@@ -90,13 +90,12 @@ def _count(known: Published) -> str:
 def from_file(config: TeacherConfig, spec: StudentSpec, data: ImageData) -> tuple[nn.Module, str]:
     model, path = build_student(spec, data), Path(str(config.pretrained))
     try:
-        loaded = fit_weights(
+        loaded = fit_start(
             model,
             read_weights(path, averaged=config.averaged is not False),
             name=spec.model,
             classes=len(data.info.class_names),
             channels=data.info.channels,
-            new_head=True,
         )
     except CheckpointError as error:
         raise CheckpointError(f"teacher.pretrained {error}") from error

@@ -66,9 +66,7 @@ def train_once(
         for part in (home / BEST, done):  # in this order: who sees the second may take the first
             shared.fetch(part)
         if not done.exists():
-            log.info(
-                "training %s: %s, %d epochs", stage.name, stage.student.model, stage.training.epochs
-            )
+            log.info("training %s: %s, %s", stage.name, stage.student.model, _how_long(stage))
             torch.manual_seed(seed)
             model = begin() if begin else create(stage, data, start=True)
             epochs = _train(
@@ -126,6 +124,11 @@ def views_of(stage: Stage, data: ImageData, *, cache: Path) -> Views:
     """What the stage's student is shown, and its teachers are asked about."""
     taught = learns_unlabelled(stage)
     return data.views(stage.training.augmentation, cache=cache, taught=taught)
+
+
+def _how_long(stage: Stage) -> str:
+    training = stage.training
+    return "its classifier" if training.trained_blocks == 0 else f"{training.epochs} epochs"
 
 
 def describe_epoch(epoch: Epoch, epochs: int) -> str:

@@ -50,9 +50,11 @@ def describe_pixels(
             else f" of the data, as its weights have {len(known.mean)} channels"
         )
     if size != data.info.image_size:
-        text += f", {inputs.interpolation}"
+        text += f", resized by {inputs.interpolation} interpolation"
     if known and known.crop_share < 1:
-        text += f"; not cropped to {known.crop_share:.1%}, as its weights were tested"
+        text += (
+            f"; all of each image (its weights were tested on the middle {known.crop_share:.1%})"
+        )
     return text
 
 

@@ -9,7 +9,7 @@ from autokd.weights.fit import (
     start_small,
 )
 from autokd.weights.names import named_as
-from autokd.weights.read import ReadWeights, read_weights
+from autokd.weights.read import ReadWeights, first_bytes, read_weights
 from autokd.weights.saved import hash_file, hash_weights, load_weights, save_weights
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Loaded",
     "ReadWeights",
     "classifiers_of",
+    "first_bytes",
     "fit_weights",
     "hash_file",
     "hash_weights",

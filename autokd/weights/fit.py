@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from autokd.errors import CheckpointError
 from autokd.weights.adapt import adapt
-from autokd.weights.names import named_as
+from autokd.weights.names import ENOUGH, named_as
 from autokd.weights.read import ReadWeights, read_weights
 from autokd.weights.unwrap import Choice
 
@@ -209,6 +209,8 @@ def _cure(
 ) -> str:
     """What to change, where that explains every tensor of another shape."""
     check = CHECK_START if new_head else CHECK
+    if len(wanted.keys() & given.keys()) < ENOUGH * len(wanted):
+        return f"these are weights of another model; {check}"
     cures: dict[str, None] = {}
     for name, own in wanted.items():
         a, b = tuple(own.shape), tuple(given[name].shape) if name in given else tuple(own.shape)

@@ -13,6 +13,7 @@ from autokd.weights.read import ReadWeights
 from autokd.weights.unwrap import AVERAGED, Choice, choose
 
 HEAD = "head."  # MMPretrain's, beside its backbone's prefix
+ENOUGH = 0.5  # of a model's names, that its weights have; where fewer are alike, they are another model's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +28,8 @@ class Named:
 def named_as(wanted: Collection[str], read: ReadWeights) -> Named:
     """Return the weights without what wrappers (DDP, compile, Lightning, averaging) put before their names.
 
-    Of all starts of names that one is taken away after which most names are the model's. Raises CheckpointError
-    where several sets of weights fit it equally well.
+    Of all starts of names that one is taken away after which most names are the model's. Of another model's weights, too,
+    what all names begin with. Raises CheckpointError where several sets of weights fit the model equally well.
     """
     start, choice = _start(read, wanted)
     tensors = {
@@ -51,10 +52,10 @@ def _start(read: ReadWeights, wanted: Collection[str]) -> tuple[str, Choice | No
         for place in range(len(parts)):
             if ".".join(parts[place:]) in wanted:
                 fits[".".join([*parts[:place], ""])] += 1
-    if not fits:
+    best = max(fits.values(), default=0)
+    if best < ENOUGH * len(wanted):
         first = {name.partition(".")[0] for name in read.tensors}
         return (f"{first.pop()}." if len(first) == 1 else ""), None
-    best = max(fits.values())
     starts = [start for start, count in fits.items() if count == best]
     averages = [start for start in starts if AVERAGED.search(start)]
     raws = [start for start in starts if start not in averages]

@@ -59,7 +59,7 @@ def read_weights(path: Path, *, averaged: bool = True) -> ReadWeights:
 
 def _content(path: Path) -> Any:
     """All that the file holds."""
-    start = _first_bytes(path)
+    start = first_bytes(path)
     is_safetensors = start[8:9] == b"{"  # after the length of its header
     if start.startswith(b"PK"):
         _refuse_other_archives(path)
@@ -83,7 +83,8 @@ def _content(path: Path) -> Any:
         raise CheckpointError(f"{path}: can't be read: {DAMAGED}") from error
 
 
-def _first_bytes(path: Path) -> bytes:
+def first_bytes(path: Path) -> bytes:
+    """Return what the file begins with. Raises CheckpointError where it can't be read, or is empty or a pointer."""
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for
             what = "a folder; give the file in it" if path.is_dir() else "no regular file"
