@@ -95,6 +95,20 @@ def test_of_a_set_with_splits_its_test_images_count_and_else_all(root, tmp_path)
     assert any("its own test split alone is used, 3 images of 8" in note for note in found.notes)
 
 
+def test_a_set_needs_no_train_folder_and_its_test_folder_may_hold_other_classes(root, tmp_path):
+    night = tmp_path / "night"
+    make_image_folder(night / "test", classes=("owl",), count=3)
+    assert read(root, tmp_path, night).split.labels.tolist() == [2] * 3
+    make_image_folder(night / "train", classes=("cat",), count=2)
+    found = read(root, tmp_path, night)
+    assert found.ids == tuple(f"test/owl/owl{n}.png" for n in range(3))
+    make_image_folder(night / "test", classes=("fox",), count=1)
+    with pytest.raises(
+        DataError, match=r"^data\.also_test\.night: .*class 'fox' is none of the data's"
+    ):
+        read(root, tmp_path, night)
+
+
 def test_a_set_of_the_hub_s_formats_is_read_as_the_data_is(root, tmp_path):
     datasets = pytest.importorskip("datasets")
     names = datasets.ClassLabel(names=list(CLASSES))

@@ -61,7 +61,7 @@ def read_class_folders(root: Path, *, trained_on: bool = True) -> ClassFolders:
 
     A class without images is refused in what is `trained_on`: of new images there may be none of it. Raises DataError, in one line, for what could be read in two ways or would train on a set's test images.
     """
-    tops = _split_folders(root)
+    tops = _split_folders(root, trained_on=trained_on)
     tree = find_images(root, tuple(tops.values()) or ("",))
     left_out = [*_beside(root, tops), *tree.left_out]
     places: list[_Place] = []
@@ -74,7 +74,7 @@ def read_class_folders(root: Path, *, trained_on: bool = True) -> ClassFolders:
         elif unlabelled := _without_labels(found, places):
             left_out.append(f"{unlabelled} without labels ({top}/images)")
             continue
-        else:
+        elif trained_on:
             _refuse_unknown(root / top, found, places)
         if not (first and trained_on):
             left_out += [f"the empty class folder {name}" for name in empty]
@@ -94,7 +94,7 @@ def read_class_folders(root: Path, *, trained_on: bool = True) -> ClassFolders:
     )
 
 
-def _split_folders(root: Path) -> dict[str, str]:
+def _split_folders(root: Path, *, trained_on: bool) -> dict[str, str]:
     """The folder of each split, relative to the root; none where the root holds class folders.
 
     A split folder has a split's name and holds folders: a class may be called `train` too.
@@ -118,7 +118,7 @@ def _split_folders(root: Path) -> dict[str, str]:
             "move each into a folder named as its class, or all of them out of "
             f"{root} (data.unlabelled takes images without labels)"
         )
-    if found and "train" not in found:
+    if found and trained_on and "train" not in found:
         named = some([name for names in found.values() for name in names])
         raise DataError(
             f"{root}: has {named} and no folder to train on; name that one 'train', "
