@@ -11,11 +11,11 @@ from command_line import autokd
 from PIL import Image
 
 from autokd.config import Config, load_config
-from autokd.drafting.models import Maker, recognise
+from autokd.drafting.models import HEIRS, Maker, recognise
 from autokd.engine.outline import outline
 from autokd.errors import CheckpointError
 from autokd.records import StudentSpec
-from autokd.students import create_student
+from autokd.students import can_inherit, create_student
 
 
 def write_images(
@@ -125,11 +125,37 @@ def test_a_folder_that_is_not_there_yet_is_made_for_the_file(place):
     load_config(place / "new" / "deeper" / "search.yaml")
 
 
-def test_a_teacher_s_model_without_its_weights_is_refused(place):
+def test_a_teacher_s_model_alone_means_its_published_weights_and_students_that_inherit(place):
+    write_images(place / "images", size=(96, 96))
+    config = drafted("--teacher-model", "tf_efficientnet_lite0", "--max-macs", "30M")
+    assert (config.teacher.model, config.teacher.pretrained) == ("tf_efficientnet_lite0", True)
+    assert config.teacher.train is not None
+    assert (config.students.model, config.students.start) == (("efficientnet_lite",), "heir")
+    assert config.students.families["efficientnet_lite"]["padding"] == "same"
+
+
+def test_a_teacher_s_model_without_published_weights_is_refused(place):
     write_images(place / "images")
-    done = autokd("init", "images", "--teacher-model", "resnet18")
+    done = autokd("init", "images", "--teacher-model", "resnet19")
     assert done.status == 2
-    assert "--teacher-model resnet18 says what --teacher's weights are of" in done.err
+    assert "--teacher-model resnet19: timm has no published weights of it" in done.err
+
+
+@pytest.mark.parametrize("name", HEIRS)
+def test_the_largest_student_that_is_drafted_can_inherit_from_the_smallest_such_teacher(name):
+    ladder = HEIRS[name]
+    teacher = {"tf_efficientnet_lite": "tf_efficientnet_lite0", "efficientnet_lite": "efficientnet_lite0",
+               "efficientnet_b": "efficientnet_b0"}.get(name, name)  # fmt: skip
+    arguments = {**ladder.least, "width": ladder.widths[-1]}
+    with torch.device("meta"):
+        large, student = (
+            create_student(spec, classes=5, channels=3)
+            for spec in (
+                StudentSpec(model=teacher, image_size=64),
+                StudentSpec(model=ladder.model, arguments=arguments, image_size=64),
+            )
+        )
+    assert can_inherit(student, large) > 0.99
 
 
 def test_a_limit_is_kept_and_without_one_a_tenth_of_the_teacher_is(place):
@@ -179,10 +205,14 @@ def test_a_teacher_is_recognised_by_its_weights(place):
     assert (teacher.model, teacher.checkpoint) == ("resnet18", Path("best.pt"))
 
 
-def test_a_teacher_of_other_classes_is_named(tmp_path):
-    other = save_weights_of("resnet18", tmp_path / "imagenet.pt", classes=5)
-    with pytest.raises(CheckpointError, match=r"imagenet.pt: is a resnet18 of other classes"):
-        recognise(other, Maker(classes=2, channels=3), 32)
+def test_a_teacher_of_other_classes_is_fine_tuned(place):
+    write_images(place / "images")
+    save_weights_of("resnet18", place / "imagenet.pt", classes=5)
+    for named in ([], ["--teacher-model", "resnet18"]):
+        teacher = drafted("--force", "--teacher", "imagenet.pt", *named).teacher
+        assert (teacher.model, teacher.checkpoint) == ("resnet18", None)
+        assert teacher.pretrained == Path("imagenet.pt")
+        assert teacher.train is not None
 
 
 @pytest.mark.slow

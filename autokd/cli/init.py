@@ -19,12 +19,15 @@ def init(
     ],
     teacher: Annotated[
         Path | None,
-        typer.Option(help="Weights of a teacher trained on these classes; default: train one."),
+        typer.Option(
+            help="Weights of a teacher; of other classes, they are fine-tuned. Default: train one."
+        ),
     ] = None,
     teacher_model: Annotated[
         str | None,
         typer.Option(
-            help="What they are weights of, a timm name or module:function; default: the usual ones are tried."
+            help="What they are weights of, a timm name or module:function; default: the usual ones are tried. "
+            "Without --teacher: fine-tune timm's published weights of it."
         ),
     ] = None,
     max_macs: Annotated[
@@ -54,15 +57,16 @@ def init(
     from autokd.drafting.images import look
     from autokd.engine.place import CACHE
     from autokd.errors import ConfigError, storage_errors
+    from autokd.students import has_pretrained
     from autokd.task import choose_device
 
     if output.exists() and not force:
         raise ConfigError(
             f"{output}: is there already; give another --output, or --force to overwrite it"
         )
-    if teacher_model and not teacher:
+    if teacher_model and not teacher and not has_pretrained(teacher_model):
         raise ConfigError(
-            f"--teacher-model {teacher_model} says what --teacher's weights are of; give --teacher FILE too"
+            f"--teacher-model {teacher_model}: timm has no published weights of it; give --teacher FILE too"
         )
     wishes = Wishes(
         teacher=teacher,

@@ -10,7 +10,17 @@ from typing import Any
 
 from autokd.config import parse_config
 from autokd.drafting.images import FoundImages
-from autokd.drafting.models import SMALL, Ladder, Maker, recognise, teacher_to_train, within
+from autokd.drafting.models import (
+    SMALL,
+    Ladder,
+    Maker,
+    heirs_of,
+    ladders,
+    recognise,
+    recognise_as,
+    teacher_to_train,
+    within,
+)
 from autokd.quantities import format_count
 from autokd.records import Budget
 
@@ -26,10 +36,20 @@ SHARE = 10  # of the teacher's MACs that are the limit where none is given: a te
 class Wishes:
     """What the user says about the file; None: not said."""
 
-    teacher: Path | None = None
-    teacher_model: str | None = None
+    teacher: Path | None = None  # its weights
+    teacher_model: str | None = None  # with no weights named: timm's published ones
     image_size: int | None = None
     limits: Mapping[str, str | None]  # of the budget section
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftedTeacher:
+    """A model, and where its weights come from: nowhere where both are None."""
+
+    model: str
+    arguments: Mapping[str, Any]
+    checkpoint: Path | None = None  # as they are
+    pretrained: Path | bool | None = None  # to be fine-tuned; True: timm's
 
 
 def draft(found: FoundImages, wishes: Wishes, *, gpu: bool) -> str:
@@ -42,25 +62,37 @@ def draft(found: FoundImages, wishes: Wishes, *, gpu: bool) -> str:
         channels=found.channels,
         precision="int8" if int8 else "fp32",
     )
-    teacher, arguments = teacher_to_train(size)
-    if wishes.teacher:
-        teacher = wishes.teacher_model or recognise(wishes.teacher, maker, size)
-        arguments = {}
+    teacher = _choose_teacher(wishes, maker, size)
+    relatives = heirs_of(teacher.model) if teacher.pretrained else None
     note = "the device's"
     if not limits:
-        macs = maker.cost(teacher, arguments, size).macs
+        macs = maker.cost(teacher.model, teacher.arguments, size).macs
         limits = {"max_macs": format_count(macs / SHARE)}
         note = f"a tenth of the teacher's {format_count(macs)}: put your device's limit here, or target: mobile"
-    families = within(_budget(limits), maker, size)
+    families = within((relatives,) if relatives else ladders(size), _budget(limits), maker, size)
     parts = (
         _head(found),
         _data(found, size, why),
-        _teacher(found, teacher, arguments, wishes.teacher),
+        _teacher(found, teacher),
         f"budget: {_flow(limits)}   # {note}",
-        _students(families, size, int8=int8),
+        _students(families, size, int8=int8, heirs=relatives is not None),
         _training(found),
     )
     return "\n\n".join(parts) + "\n"
+
+
+def _choose_teacher(wishes: Wishes, maker: Maker, size: int) -> DraftedTeacher:
+    model, weights = wishes.teacher_model, wishes.teacher
+    if weights:
+        found = (
+            recognise_as(model, weights, maker, size) if model else recognise(weights, maker, size)
+        )
+        where = {"checkpoint" if found.fits else "pretrained": weights}
+        return DraftedTeacher(model=found.model, arguments={}, **where)
+    if model:
+        return DraftedTeacher(model=model, arguments={}, pretrained=True)
+    trained, arguments = teacher_to_train(size)
+    return DraftedTeacher(model=trained, arguments=arguments)
 
 
 def _budget(limits: Mapping[str, str]) -> Budget:
@@ -149,15 +181,13 @@ def _data(found: FoundImages, size: int, why: str) -> str:
     return "\n".join(lines)
 
 
-def _teacher(
-    found: FoundImages, model: str, arguments: Mapping[str, Any], checkpoint: Path | None
-) -> str:
-    lines = ["teacher:", f"  model: {model}"]
-    if checkpoint:
+def _teacher(found: FoundImages, teacher: DraftedTeacher) -> str:
+    lines = ["teacher:", f"  model: {teacher.model}"]
+    if teacher.checkpoint:
         return "\n".join(
             [
                 *lines,
-                f"  checkpoint: {json.dumps(str(checkpoint), ensure_ascii=False)}",
+                f"  checkpoint: {json.dumps(str(teacher.checkpoint), ensure_ascii=False)}",
                 "  # what it was trained with; left out: the data's own, and the order of the class folders",
                 "  # mean: [0.485, 0.456, 0.406]",
                 "  # std: [0.229, 0.224, 0.225]",
@@ -165,7 +195,18 @@ def _teacher(
                 + (" and so on" if len(found.class_counts) > 10 else ""),
             ]
         )
-    lines += [f"  arguments: {_flow(arguments)}"] if arguments else []
+    if teacher.pretrained:
+        hub = teacher.pretrained is True
+        where = "true" if hub else json.dumps(str(teacher.pretrained), ensure_ascii=False)
+        why = "   # fetched from the hub once; or a file of them" if hub else ""
+        return "\n".join(
+            [
+                *lines,
+                f"  pretrained: {where}{why}",
+                "  train: {}   # fine-tuned on these images, once; the next search finds it",
+            ]
+        )
+    lines += [f"  arguments: {_flow(teacher.arguments)}"] if teacher.arguments else []
     settings = {
         "epochs": _epochs(found),
         "batch_size": _batch(found),
@@ -181,18 +222,22 @@ def _teacher(
     )
 
 
-def _students(families: tuple[Ladder, ...], size: int, *, int8: bool) -> str:
+def _students(families: tuple[Ladder, ...], size: int, *, int8: bool, heirs: bool) -> str:
     names = ", ".join(ladder.model for ladder in families)
     lines = ["students:", f"  model: [{names}]   # of which some fit the budget"]
     if int8:
         lines.append("  precision: int8   # what such a device runs; accuracy is that of int8")
+    if heirs:
+        lines.append(
+            "  start: heir   # from the teacher's weights; [random, heir] to see what that brings"
+        )
     lines.append("  families:")
     for ladder in families:
         low, high = ladder.widths[0], ladder.widths[-1]
         step = ladder.widths[1] - low if len(ladder.widths) > 1 else 0
         width = _flow({"low": low, "high": high, "step": step}) if step else f"{low:g}"
         lines.append(f"    {ladder.model}: {{width: {width}, {ladder.written}}}")
-    if size > SMALL:
+    if size > SMALL and not heirs:
         lines.append(
             "  # With published weights (they are fetched once): model: [mobilenetv3_small_100, resnet18], pretrained: true"
         )

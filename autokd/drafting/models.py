@@ -13,13 +13,13 @@ from autokd.cost import exact_cost
 from autokd.errors import CheckpointError, ConfigError
 from autokd.quantities import format_cost
 from autokd.records import Budget, Cost, StudentSpec
-from autokd.students import create_student, deployed, expand_model_names
-from autokd.weights import named_as, read_weights
+from autokd.students import create_student, deployed, expand_model_names, is_own
+from autokd.weights import ReadWeights, named_as, read_weights
 
 SMALL = 64  # pixels, up to which nets keep the resolution in their first layers
 CLASSIFIER = 2  # tensors that depend on the classes: a weight and a bias
 USUAL = (  # teachers that a file's name does not tell
-    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "resnext50_32x4d", "densenet121", "vgg16", "vgg16_bn",
+    "tf_efficientnet_lite0", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "resnext50_32x4d", "densenet121", "vgg16", "vgg16_bn",
     "mobilenetv2_100", "mobilenetv3_small_100", "mobilenetv3_large_100", "efficientnet_b0", "efficientnet_b1", "efficientnet_b2",
     "efficientnet_b3", "efficientnet_b4", "tf_efficientnetv2_s", "regnety_016", "convnext_tiny", "convnext_small", "convnext_base",
     "vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224", "deit_small_patch16_224", "swin_tiny_patch4_window7_224",
@@ -55,6 +55,45 @@ class Maker:
         )
 
 
+def _lite(padding: str) -> Ladder:
+    return Ladder(
+        model="efficientnet_lite",
+        widths=(0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0),
+        least={"depth": 0.5, "padding": padding, "stem_stride": 2},
+        written=f"depth: [0.5, 0.75, 1.0], padding: {padding}",
+    )
+
+
+def _mobilenetv3(variant: str) -> Ladder:
+    return Ladder(
+        model="mobilenetv3",
+        widths=(0.25, 0.5, 0.75, 1.0),
+        least={"variant": variant, "depth": 1.0, "stem_stride": 2},
+        written=f"variant: {variant}",
+    )
+
+
+# How published models' names begin -> their family, whose members are no larger.
+HEIRS: Mapping[str, Ladder] = {
+    "tf_efficientnet_lite": _lite("same"),
+    "efficientnet_lite": _lite("symmetric"),
+    "efficientnet_b": Ladder(
+        model="efficientnet",
+        widths=(0.2, 0.4, 0.6, 0.8, 1.0),
+        least={"depth": 0.5, "stem_stride": 2},
+        written="depth: [0.5, 0.75, 1.0]",
+    ),
+    "mobilenetv3_large_100": _mobilenetv3("large"),
+    "mobilenetv3_small_100": _mobilenetv3("small"),
+    "resnet18d": Ladder(
+        model="resnet",
+        widths=(16, 24, 32, 40, 48, 56, 64),
+        least={"depth": 1, "stages": 4, "stem_stride": 4},
+        written="depth: [1, 2], stages: 4, stem_stride: 4",
+    ),
+}
+
+
 def teacher_to_train(image_size: int) -> tuple[str, dict[str, Any]]:
     """A model and its arguments, large beside the students and still quick to train on so few pixels."""
     if image_size > SMALL:
@@ -63,31 +102,50 @@ def teacher_to_train(image_size: int) -> tuple[str, dict[str, Any]]:
     return "resnet", {"width": width, "depth": depth, "stages": 3, "stem_stride": 1}
 
 
-def recognise(path: Path, maker: Maker, image_size: int) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recognised:
+    """The model that weights are of."""
+
+    model: str
+    fits: bool  # whether its classes and channels are those of the images; else it is to be fine-tuned
+
+
+def recognise(path: Path, maker: Maker, image_size: int) -> Recognised:
     """The timm model that a checkpoint is of, by its name or by the shapes of its weights. Raises CheckpointError."""
     read = read_weights(path)
     stem = path.stem.lower().replace("-", "_")
     named = [name for name in expand_model_names(["*"]) if name in stem]
     for model in dict.fromkeys([*sorted(named, key=len, reverse=True), *USUAL]):
-        spec = StudentSpec(model=model, image_size=image_size)
-        with torch.device("meta"):
-            built = create_student(spec, classes=maker.classes, channels=maker.channels)
-        wanted = {name: tuple(tensor.shape) for name, tensor in built.state_dict().items()}
-        given = named_as(wanted, read).tensors
-        shapes = {name: tuple(tensor.shape) for name, tensor in given.items()}
-        other = [name for name in wanted if shapes.get(name) != wanted[name]]
-        if wanted.keys() != shapes.keys() or len(other) > CLASSIFIER:
-            continue
-        if other:
-            raise CheckpointError(
-                f"{path}: is a {model} of other classes or channels ({other[0]} {shapes[other[0]]}; these images need "
-                f"{wanted[other[0]]}); leave --teacher out, and write "
-                f"`teacher: {{model: {model}, pretrained: {path}, train: {{}}}}` into the file to fine-tune it"
-            )
-        return model
+        if found := _compare(model, read, maker, image_size):
+            return found
     raise CheckpointError(
         f"{path}: is none of timm's usual models; say which with --teacher-model, a timm name or module:function"
     )
+
+
+def recognise_as(model: str, path: Path, maker: Maker, image_size: int) -> Recognised:
+    """What the user says that they are of. What does not fit it at all is left to `check` to say."""
+    read = read_weights(path)
+    found = None if is_own(model) else _compare(model, read, maker, image_size)
+    return found or Recognised(model=model, fits=True)
+
+
+def _compare(model: str, read: ReadWeights, maker: Maker, image_size: int) -> Recognised | None:
+    """None: they are of another model."""
+    spec = StudentSpec(model=model, image_size=image_size)
+    with torch.device("meta"):
+        built = create_student(spec, classes=maker.classes, channels=maker.channels)
+    wanted = {name: tuple(tensor.shape) for name, tensor in built.state_dict().items()}
+    shapes = {name: tuple(t.shape) for name, t in named_as(wanted, read).tensors.items()}
+    other = [name for name in wanted if shapes.get(name) != wanted[name]]
+    if wanted.keys() != shapes.keys() or len(other) > CLASSIFIER:
+        return None
+    return Recognised(model=model, fits=not other)
+
+
+def heirs_of(teacher: str) -> Ladder | None:
+    """The family that can inherit from published weights; None: none can."""
+    return next((ladder for name, ladder in HEIRS.items() if teacher.startswith(name)), None)
 
 
 def ladders(image_size: int) -> tuple[Ladder, ...]:
@@ -124,11 +182,13 @@ def ladders(image_size: int) -> tuple[Ladder, ...]:
     )
 
 
-def within(budget: Budget, maker: Maker, image_size: int) -> tuple[Ladder, ...]:
+def within(
+    families: Sequence[Ladder], budget: Budget, maker: Maker, image_size: int
+) -> tuple[Ladder, ...]:
     """The families with the widths of which a student is within the budget. Raises ConfigError where there is none."""
     found: list[Ladder] = []
     costs: list[Cost] = []
-    for ladder in ladders(image_size):
+    for ladder in families:
         known = {
             width: maker.cost(ladder.model, {"width": width, **ladder.least}, image_size)
             for width in ladder.widths
