@@ -10,6 +10,8 @@ Each seed runs the script to its end and then a search in a new folder, one afte
 of a process, imports included. Hypervolumes of both are those of autokd's scale. The script has one thread for each core, or one if its first students are faster with that.
 Each side is begun once before, untimed: what its imports read from disk is in memory then, also after ten minutes of the other.
 Several numbers of `--trials` are marks of one run of each side: a script of 60 students has been one of 30.
+With `--start` autokd's students start so (heirs of the teacher; several: the search chooses); with `--script-inherits` the script's
+ResNets inherit from the teacher as well.
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ class Setting:
     teacher: Path
     search: Path
     scale: Scale
-    budget: list[str]  # arguments of the script
+    options: list[str]  # of the script: the budget, and whether its students inherit
 
 
 class Seen(NamedTuple):
@@ -91,9 +93,18 @@ class Seen(NamedTuple):
     cpu: float  # processor seconds of the whole machine
 
 
-def prepare(folder: Path, name: str, root: Path | None, *, seed: int, most: int) -> Setting:
+def prepare(
+    folder: Path,
+    name: str,
+    root: Path | None,
+    *,
+    seed: int,
+    most: int,
+    start: list[str],
+    inherits: bool,
+) -> Setting:
     folder.mkdir()
-    own = DATA[name]
+    own = {"students": {"start": start}, **DATA[name]}
     if root:
         own = {**own, "data": {**own.get("data", {}), "root": str(root)}}
     config = override_config(
@@ -120,7 +131,13 @@ def prepare(folder: Path, name: str, root: Path | None, *, seed: int, most: int)
         teacher=teacher,
         search=search,
         scale=scale,
-        budget=["--max-macs", str(limits.macs), "--max-params", str(limits.params)],
+        options=[
+            "--max-macs",
+            str(limits.macs),
+            "--max-params",
+            str(limits.params),
+            *(["--inherit"] if inherits else []),
+        ],
     )
 
 
@@ -162,7 +179,7 @@ def run_script(setting: Setting, *, trials: int, seed: int, threads: int, count:
     """After each student."""
     script = [str(HERE / "plain_script.py"), str(setting.data), str(setting.teacher)]
     script += ["--trials", str(trials), "--seed", str(seed), "--threads", str(threads)]
-    script += ["--count", count, *setting.budget]
+    script += ["--count", count, *setting.options]
     before = cpu_seconds()
     points: list[list[float]] = []
     seen = []
@@ -270,16 +287,26 @@ def main() -> None:
         "--count", choices=["last", "first"], default="last", help="when the script counts a student's MACs; "
         "first: it does not train what is over budget"
     )  # fmt: skip
+    parser.add_argument(
+        "--start", nargs="+", choices=["random", "heir"], default=["random", "heir"], help="of autokd's students"
+    )  # fmt: skip
+    parser.add_argument(
+        "--script-inherits", action="store_true", help="the script's ResNets start from the teacher"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="autokd-script-") as place:
         settings = {
-            seed: prepare(Path(place) / str(seed), options.data, options.root, seed=seed, most=1000)
+            seed: prepare(
+                Path(place) / str(seed), options.data, options.root, seed=seed, most=1000,
+                start=options.start, inherits=options.script_inherits,
+            )
             for seed in options.seeds
-        }
+        }  # fmt: skip
         threads = fastest_threads(settings[options.seeds[0]], options.cores)
         print(
             f"{max(options.trials)} students of the script with {threads} threads, MACs {options.count}, autokd with "
-            f"{options.cores} workers; {os.cpu_count()} cores, {platform.machine()}"
+            f"{options.cores} workers, starts {' or '.join(options.start)}"
+            f"{', the script inherits' if options.script_inherits else ''}; {os.cpu_count()} cores, {platform.machine()}"
         )
         report(
             settings,

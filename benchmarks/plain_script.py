@@ -4,7 +4,8 @@
 
 `data.npz` holds grey images (N, 1, S, S) uint8 and labels of train and val. The space is that of search_spaces/quickstart.yaml
 without assistants. Prints a JSON line a student: seconds since the start, val accuracy, MACs, whether they are within the
-budget. Nothing of autokd is used.
+budget. Nothing of autokd is used. With `--inherit` ResNets start from the teacher's weights, evenly spaced along each axis
+(Xu et al., "Initializing Models with Larger Ones", 2024).
 """
 
 import argparse
@@ -73,6 +74,19 @@ def suggest_student(trial):
     )
 
 
+def inherit(student, donor):
+    """What is not in the donor, or larger than in it, stays as it is."""
+    weights = donor.state_dict()
+    for name, own in student.state_dict().items():
+        given = weights.get(name)
+        if given is None or any(a < b for a, b in zip(given.shape, own.shape, strict=True)):
+            continue
+        for axis, size in enumerate(own.shape):
+            places = torch.linspace(0, given.shape[axis] - 1, size).round().long()
+            given = given.index_select(axis, places)
+        own.copy_(given)
+
+
 def count(model, size):
     model.eval()
     flops = FlopCountAnalysis(model, torch.zeros(1, 1, size, size))
@@ -125,6 +139,7 @@ def main():
     parser.add_argument(
         "--count", choices=["last", "first"], default="last", help="first: what is over budget is not trained"
     )  # fmt: skip
+    parser.add_argument("--inherit", action="store_true", help="ResNets start from the teacher")
     args = parser.parse_args()
     start = time.perf_counter()
     torch.set_num_threads(args.threads)
@@ -162,6 +177,8 @@ def main():
         if args.count == "first" and not within:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             continue
+        if args.inherit and isinstance(student, type(teacher)):
+            inherit(student, teacher)
         loader = DataLoader(sets[augment], batch_size=BATCH, shuffle=True)
         best = train(student, teacher, loader, val, **settings)
         study.tell(trial, [best, macs])
