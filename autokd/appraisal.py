@@ -91,10 +91,10 @@ def appraise(
             zip(config.members, teacher.model.members, strict=True), start=1
         ):
             own = predict(its.model, val, inputs=its.inputs, device=its.device)
-            found = _doubts(its, own, val, data, made_here=member.train is not None)
+            found = _doubts(its, own, val, data, config=member)
             doubts += [f"member {place} ({member.model}): {each}" for each in found]
     else:
-        doubts += _doubts(teacher, logits, val, data, made_here=config.train is not None)
+        doubts += _doubts(teacher, logits, val, data, config=config)
     return Appraisal(
         accuracy=score(logits, val.labels).accuracy,
         images=len(val),
@@ -105,14 +105,14 @@ def appraise(
 
 
 def _doubts(
-    teacher: Teacher, logits: Tensor, val: Split, data: ImageData, *, made_here: bool
+    teacher: Teacher, logits: Tensor, val: Split, data: ImageData, *, config: TeacherConfig
 ) -> Iterator[str]:
     """What explains its answers best; that it is at chance, where nothing does."""
     names = data.info.class_names
     accuracy = score(logits, val.labels).accuracy
     if logits.min() >= 0 and logits.max() <= 1:
         yield "all that it answers lies in 0..1, as behind a sigmoid; students learn from logits"
-    explained = [] if made_here else [*_other_inputs(teacher, logits, data)]
+    explained = [] if config.train else [*_other_inputs(teacher, logits, data)]
     predicted = logits.argmax(dim=-1)
     if other := find_other_order(predicted.numpy(), val.labels.numpy(), names):
         explained.append((other.accuracy, f"val would be {other.advice()}"))
@@ -122,14 +122,17 @@ def _doubts(
     guess = float(val.labels.bincount().max()) / len(val)
     noise = 2 * math.sqrt(guess * (1 - guess) / len(val))
     if best < 0.5 and accuracy < guess + noise:  # a net of random weights has a best order, too
-        cure = (
-            "give it more epochs (teacher.train), another learning rate or more images"
-            if made_here
-            else "look at its weights, image_size, mean, std and classes"
-        )
         yield (
-            f"hardly better than one answer to every image ({guess:.1%}), and students learn what it says; {cure}"
+            f"hardly better than one answer to every image ({guess:.1%}), and students learn what it says; {_cure(config)}"
         )
+
+
+def _cure(config: TeacherConfig) -> str:
+    if not config.train:
+        return "look at its weights, image_size, mean, std and classes"
+    if config.fine_tuned:
+        return "fine-tune all of it (teacher.train.what: all) for more epochs or at a larger image_size, or give it more images"
+    return "give it more epochs (teacher.train), another learning rate or more images"
 
 
 def _other_inputs(teacher: Teacher, logits: Tensor, data: ImageData) -> Iterator[tuple[float, str]]:

@@ -77,6 +77,9 @@ def test_a_teacher_that_knows_nothing_is_doubted(good):
     assert doubt.endswith(
         "give it more epochs (teacher.train), another learning rate or more images"
     )
+    tuned = TeacherConfig(model="resnet18", pretrained=True, train={"what": "head"})
+    (doubt,) = appraised(Teacher(blind, good.inputs, "a", CPU), tuned).doubts
+    assert "; fine-tune all of it (teacher.train.what: all) for more epochs or at a larger" in doubt
 
 
 class Behind(nn.Module):
