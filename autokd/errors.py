@@ -69,9 +69,9 @@ class StoreAwayError(StorageError):
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
-    """``" Did you mean 'kd'?"``, or an empty string when nothing is near."""
+    """``" Did you mean 'kd'?"``, or an empty string when nothing is near, or the name itself is known."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" Did you mean '{matches[0]}'?" if matches else ""
+    return f" Did you mean '{matches[0]}'?" if matches and matches[0] != name else ""
 
 
 def first_line(error: BaseException, *, length: int = 300) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from autokd.errors import first_line
+from autokd.errors import first_line, nearest_name
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,6 +29,13 @@ ROOT = Path(__file__).parent.parent
 )  # fmt: skip
 def test_an_error_of_someone_else_is_not_cut_at_its_colon(text, said):
     assert first_line(ValueError(text)) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("gostnet", " Did you mean 'ghostnet'?"), ("ghostnet", ""), ("zzz", "")]
+)
+def test_a_name_that_is_right_is_not_asked_about_when_something_else_is_wrong(name, said):
+    assert nearest_name(name, ["ghostnet", "starnet"]) == said
 
 
 def test_torchs_own_error_says_what_does_not_fit():
