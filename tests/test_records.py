@@ -107,6 +107,11 @@ STUDENT = Stage(
         epochs=3, batch_size=64, optimizer="adamw", learning_rate=3e-4, weight_decay=0.05
     ),
 )
+ASSISTANT = replace(STUDENT, name="assistant_1", student=replace(STUDENT.student, image_size=48))
+PRUNED = replace(
+    STUDENT, name="prune", student=replace(STUDENT.student, pruned=0.3), start_from="student"
+)
+FINETUNED = replace(STUDENT, name="finetune", teachers=(), start_from="student")
 COST = Cost(macs=10**6, params=10**5, size_bytes=4 * 10**5)
 
 
@@ -121,6 +126,22 @@ def test_a_candidate_comes_back_from_its_params(candidate):
 def test_a_mitigation_changes_a_candidates_hash_and_none_is_what_it_was_before_there_were_any():
     assert Candidate(stages=(STUDENT,)).hash == "800d25bf0deed1ca"
     assert Candidate(stages=(replace(STUDENT, mitigation="mfd"),)).hash != "800d25bf0deed1ca"
+
+
+@pytest.mark.parametrize(
+    ("stages", "known"),
+    [
+        ((STUDENT, PRUNED), "56bcfaed14b7113d"),
+        ((ASSISTANT, replace(STUDENT, teachers=("assistant_1",)), FINETUNED), "14622a809c8b4792"),
+        (
+            (replace(STUDENT, student=replace(STUDENT.student, start="pretrained")),),
+            "4247fbc002901ee0",
+        ),
+    ],
+    ids=["pruned", "taught by an assistant, then fine-tuned", "from published weights"],
+)
+def test_what_was_recorded_before_there_were_heirs_keeps_its_hash(stages, known):
+    assert Candidate(stages=stages).hash == known
 
 
 def test_a_candidate_of_before_there_were_mitigations_has_none():
