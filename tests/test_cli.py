@@ -216,7 +216,7 @@ BAD_INPUT = {
     "unreadable image": (broken_images, r"images/a/3.png: is not a readable image"),
     "checkpoint of another model": (
         checkpoint_of_another_model,
-        r"teacher.pt: does not fit resnet18 .*\d+ missing .*1 unknown \(w\)",
+        r"teacher.pt: does not fit resnet18 .*\d+ missing .*these are weights of another model",
     ),
     "checkpoint that runs code": (checkpoint_that_runs_code, r"teacher.pt: .*would run code"),
     "metadata of other images": (metadata_of_other_images, r"meta.csv: no row of column 'index'"),
