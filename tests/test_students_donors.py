@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from family_members import as_after_training, build, member, values_in
 from torch import nn
 
 from autokd.records import StudentSpec
 from autokd.students import FAMILIES, can_inherit, create_student, inherit
-from tests.family_members import as_after_training, build, member, values_in
 
 TOO_WIDE: dict[str, Callable[..., bool]] = {
     "mobilenetv3": lambda variant, width, **_: variant == "small" and width > 1.0,

@@ -7,16 +7,16 @@ import re
 import pytest
 import timm
 import torch
+from family_members import as_after_training, build, member
 from timm.layers.patch_embed import resample_patch_embed
 from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.regnet import RegNet, RegNetCfg
 from torch import nn
+from widening import nothing_depends_on_how_many_channels_there_are, widen
 
 from autokd.students import FAMILIES, can_inherit, inherit
 from autokd.students.axes import Axis, select
 from autokd.students.create import unfused_attention
-from tests.family_members import as_after_training, build, member
-from tests.widening import nothing_depends_on_how_many_channels_there_are, widen
 
 
 def images(count: int, *, channels: int = 3, size: int = 32) -> torch.Tensor:
