@@ -23,7 +23,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import t as student_t
+from does_it_help import interval
 
 from autokd.config import Config, parse_config
 from autokd.donors import teacher_as_donor
@@ -142,14 +142,6 @@ def train(job: Job, task: Task, candidate: Candidate, start: str, loss: str) -> 
     )
 
 
-def interval(values: list[float]) -> str:
-    """``91.2 ± 0.3``, in percent: mean and half the width of its 95 % interval."""
-    if len(values) < 2:
-        return f"{100 * values[0]:.1f}"
-    half = student_t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
-    return f"{100 * statistics.mean(values):.1f} ± {100 * half:.1f}"
-
-
 def table(trained: list[Trained]) -> str:
     rows = ["| labelled | start | loss | n | val, % | test, % | of the teacher's test, % | s |"]
     rows.append(f"|{' --- |' * 8}")
@@ -184,6 +176,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="where teachers are kept; none: thrown away")
     parser.add_argument("--results", type=Path, default=Path("starts.jsonl"))
     options = parser.parse_args()
+    if options.seeds < 2:
+        parser.error("--seeds must be 2 or more: one training has no spread")
     lines = options.results.read_text().splitlines() if options.results.exists() else []
     known = [Trained(**json.loads(line)) for line in lines]
     with tempfile.TemporaryDirectory(prefix="autokd-starts-") as place:
