@@ -221,6 +221,7 @@ class Grouped(nn.Module):
         self.conv = nn.Conv2d(width, width, 3, groups=width // 4)
         self.doubled = nn.Conv2d(width, 2 * width, 3, groups=width)
         self.register_buffer("table", torch.arange(width))
+        self.num_classes = 3  # as whatever a search builds says it
         self.head = nn.Linear(2 * width, 3)
 
 

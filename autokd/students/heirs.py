@@ -14,6 +14,7 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from autokd.students.axes import Axis, axes_of, select
+from autokd.weights import classifiers_of
 
 COLOURS = 3  # channels of the images that published models were trained on
 OTHER_NAMES = {"norm.": "fc_norm.", "fc_norm.": "norm."}  # of ViT's last norm, as it is pooled
@@ -137,15 +138,11 @@ def _other_name(place: str) -> str:
 
 
 def _classifier(model: Any) -> set[str]:
-    """Names of its tensors: of the layers that timm's models name, else of the last linear one."""
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    found = model.get_classifier() if hasattr(model, "get_classifier") else linear[-1:]
-    layers = set(found) if isinstance(found, (tuple, list)) else {found}
+    """Names of its tensors."""
     return {
-        f"{prefix}.{name}"
-        for prefix, module in model.named_modules()
-        if module in layers
-        for name in module.state_dict()
+        f"{layer}.{name}"
+        for layer in classifiers_of(model, int(model.num_classes))
+        for name in model.get_submodule(layer).state_dict()
     }
 
 
