@@ -552,6 +552,16 @@ def also_column(name: str, key: str) -> str:
     return f"also_test.{name}.{key}"
 
 
+def also_metric(name: str, key: str) -> str:
+    """The name that the figure has among MLflow's metrics."""
+    return f"also_test.{name}/{key}"
+
+
+def also_tag(name: str, key: str) -> str:
+    """The name that what is said of the set has among MLflow's tags."""
+    return f"autokd.also_test.{name}.{key}"
+
+
 def further_sets(members: Iterable[FrontMember]) -> list[str]:
     """The sets of data.also_test that some member was tested on, in the search file's order."""
     return list(dict.fromkeys(name for member in members for name in member.also))

@@ -11,7 +11,7 @@ from autokd.engine.candidate_file import CandidateFile
 from autokd.fairness.rates import wilson
 from autokd.needs import asks_logits
 from autokd.quantities import format_bytes, format_cost
-from autokd.records import COSTS, DataInfo, Stage
+from autokd.records import COSTS, DataInfo, Stage, also_metric, also_tag
 
 if TYPE_CHECKING:
     from autokd.exporting.export import Exported
@@ -116,11 +116,12 @@ def _accuracy(exported: Exported, data: DataInfo, facts: Facts) -> Iterator[str]
 
 def _further_rows(facts: Facts) -> Iterator[str]:
     for name in further_in(facts):
-        key = f"also_test.{name}"
-        teacher = facts.get(f"{key}/teacher_accuracy")
+        teacher = facts.get(also_metric(name, "teacher_accuracy"))
         against = f"; its teacher {teacher:.2%}" if isinstance(teacher, float) else ""
-        images, accuracy = int(facts[f"{key}/images"]), float(facts[f"{key}/accuracy"])
-        yield _row(f"{name} (also_test)", images, accuracy, f"the trial, asked once{against}")
+        images, accuracy = (facts[also_metric(name, key)] for key in ("images", "accuracy"))
+        yield _row(
+            f"{name} (also_test)", int(images), float(accuracy), f"the trial, asked once{against}"
+        )
 
 
 def further_in(facts: Facts) -> list[str]:
@@ -150,7 +151,7 @@ def _fairness(exported: Exported, facts: Facts) -> Iterator[str]:
     if status := facts.get("autokd.test_audit"):
         yield f"- Audit against the teacher on test: **{status}**."
     for name in further_in(facts):
-        yield f"- Audit against the teacher on {name}: **{facts[f'autokd.also_test.{name}.audit']}**."
+        yield f"- Audit against the teacher on {name}: **{facts[also_tag(name, 'audit')]}**."
     worst = facts.get("audit/worst_group_accuracy")
     if isinstance(worst, float):
         yield f"- Worst group on val: {facts.get('autokd.worst_group')}, accuracy {worst:.2%}."

@@ -9,7 +9,7 @@ from autokd.exporting.card import further_in
 from autokd.exporting.export import Exported
 from autokd.exporting.logged import logged_student
 from autokd.exporting.parity import Parity
-from autokd.records import COSTS
+from autokd.records import COSTS, also_metric, also_tag
 from autokd.tracking.find import StoredTrial
 from autokd.tracking.registry import Version, check_registry, create_version
 from autokd.tracking.store import Store
@@ -70,7 +70,8 @@ def version_tags(exported: Exported, trial: StoredTrial) -> dict[str, str]:
         "test_accuracy": metrics.get("test/accuracy"),
     }
     facts |= {
-        f"{n}_accuracy": metrics.get(f"also_test.{n}/accuracy") for n in further_in(trial.facts)
+        f"{name}_accuracy": metrics.get(also_metric(name, "accuracy"))
+        for name in further_in(trial.facts)
     }
     facts |= {name: metrics.get(f"cost/{name}") for name in COSTS} | dict(exported.costs)
     facts["size_bytes"] = float(exported.size_bytes)
@@ -87,7 +88,5 @@ def _audits(exported: Exported, trial: StoredTrial) -> dict[str, str]:
     if exported.recorded is None:
         return {}
     found = {"val": trial.tags.get("autokd.audit"), "test": trial.tags.get("autokd.test_audit")}
-    found |= {
-        name: trial.tags.get(f"autokd.also_test.{name}.audit") for name in further_in(trial.facts)
-    }
+    found |= {name: trial.tags.get(also_tag(name, "audit")) for name in further_in(trial.facts)}
     return {split: verdict for split, verdict in found.items() if verdict}

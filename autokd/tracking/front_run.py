@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autokd.insight import Growth
-from autokd.records import COSTS, FrontMember, SearchInfo, TrialResult, Verdict
+from autokd.records import COSTS, FrontMember, SearchInfo, TrialResult, Verdict, also_tag
 from autokd.tracking import trial_run
 from autokd.tracking.runs import log_values
 from autokd.tracking.standing import ON_FRONT
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 RANK_TAG = "autokd.pareto_rank"
 TEST_AUDIT = "test_audit"  # the folder of the audit on test, in the run of a member
 TEST_AUDIT_TAG = "autokd.test_audit"
-ALSO = "also_test."  # before the name of a further set, in metrics; in tags behind "autokd."
 
 
 def mark_front(store: Store, front: Sequence[FrontMember], written: Mapping[int, Run]) -> None:
@@ -43,9 +42,13 @@ def mark_front(store: Store, front: Sequence[FrontMember], written: Mapping[int,
                 if TEST_AUDIT_TAG not in run.data.tags and Path(verdict.report).is_dir():
                     store.client.log_artifacts(run.info.run_id, verdict.report, TEST_AUDIT)
             for name, verdict in member.also.items():
-                metrics |= _verdict_metrics(verdict, f"{ALSO}{name}")
-                tags |= _also_tags(name, verdict)
-                asked = tags[_data_tag(name)] != run.data.tags.get(_data_tag(name))
+                metrics |= _verdict_metrics(verdict, f"also_test.{name}")
+                data_tag = also_tag(name, "data")  # what the set was when it was asked
+                tags |= {
+                    also_tag(name, "audit"): verdict.audit.status,
+                    data_tag: verdict.data_hash or "",
+                }
+                asked = tags[data_tag] != run.data.tags.get(data_tag)
                 if asked and Path(verdict.report).is_dir():
                     folder = Path(verdict.report).name
                     store.client.log_artifacts(run.info.run_id, verdict.report, folder)
@@ -64,18 +67,6 @@ def _verdict_metrics(verdict: Verdict, prefix: str) -> dict[str, float]:
     }
     known = {f"{prefix}/{key}": float(v) for key, v in values.items() if v is not None}
     return known | trial_run.audit_metrics(verdict.audit, prefix)
-
-
-def _also_tags(name: str, verdict: Verdict) -> dict[str, str]:
-    return {
-        f"autokd.{ALSO}{name}.audit": verdict.audit.status,
-        _data_tag(name): verdict.data_hash or "",
-    }
-
-
-def _data_tag(name: str) -> str:
-    """Of what the set was when it was asked."""
-    return f"autokd.{ALSO}{name}.data"
 
 
 def log_front_metrics(

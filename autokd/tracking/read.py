@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autokd.errors import TrackingError, nearest_name
-from autokd.records import ALSO_COLUMNS, COSTS, REMEASURED, Budget, Candidate, also_column
+from autokd.records import (
+    ALSO_COLUMNS,
+    COSTS,
+    REMEASURED,
+    Budget,
+    Candidate,
+    also_column,
+    also_metric,
+    also_tag,
+)
 from autokd.tracking.rows import Row, Rows
 from autokd.tracking.standing import ALSO_TEST, ON_FRONT, SHORTFALL
 from autokd.tracking.store import Store, one_line_errors
@@ -274,8 +283,8 @@ def _row(run: AnyRun, further: Sequence[str]) -> dict[str, Any]:
         row[name] = None if value is None else _number(name, value)  # None becomes NaN or NA
     for name in further:
         for key in ALSO_COLUMNS:
-            row[also_column(name, key)] = metrics.get(f"also_test.{name}/{key}")
-        row[also_column(name, "audit")] = tags.get(f"autokd.also_test.{name}.audit")
+            row[also_column(name, key)] = metrics.get(also_metric(name, key))
+        row[also_column(name, "audit")] = tags.get(also_tag(name, "audit"))
     return row
 
 
