@@ -16,38 +16,30 @@ from autokd.students import InputFormat, code_of, is_own
 from autokd.students.inputs import BILINEAR
 from autokd.teachers.build import build_student
 from autokd.teachers.describe import published_of
-from autokd.teachers.start import from_file, from_hub, refuse_other_classes
+from autokd.teachers.start import from_file, from_hub, make_own_twice, refuse_other_classes
 from autokd.teachers.words import describe_pixels
-from autokd.weights import hash_file, hash_weights, load_checkpoint
+from autokd.weights import hash_file, load_checkpoint
 
 log = logging.getLogger(__name__)
 
 
-def from_checkpoint(
+def taken_as_it_is(
     config: TeacherConfig,
     spec: StudentSpec,
     inputs: InputFormat,
     data: ImageData,
     device: torch.device,
 ) -> Teacher:
-    """Weights from a .safetensors file, or from a state dict that torch reads without running any code."""
-    assert config.checkpoint is not None
-    return _from_file("checkpoint", config.checkpoint, config, spec, inputs, data, device)
-
-
-def pretrained(
-    config: TeacherConfig,
-    spec: StudentSpec,
-    inputs: InputFormat,
-    data: ImageData,
-    device: torch.device,
-) -> Teacher:
-    """Published weights, whose classes must be the data's."""
+    """A checkpoint's weights, or published ones. Their classes must be the data's."""
+    if config.checkpoint:
+        return _from_file("checkpoint", config.checkpoint, config, spec, inputs, data, device)
     if config.pretrained is not True:
         path = Path(str(config.pretrained))
         return _from_file("pretrained", path, config, spec, inputs, data, device)
     if is_own(spec.model):
-        return _own(spec, inputs, data, device)
+        model, weights = make_own_twice(spec, data)
+        key = content_hash([weights, spec.architecture(), *code_of(spec.model)])
+        return Teacher(model, inputs, key, device)
     refuse_other_classes(config, spec, data)
     known = published_of(config)
     model, said = from_hub(config, spec, data)
@@ -111,16 +103,3 @@ def _cure(config: TeacherConfig, spec: StudentSpec, data: ImageData) -> str:
     if config.pretrained:
         return "; all but its classifier fits: add `train: {}` beside pretrained to fine-tune it"
     return "; to fine-tune it on these images give it as pretrained, with `train: {}`"
-
-
-def _own(spec: StudentSpec, inputs: InputFormat, data: ImageData, device: torch.device) -> Teacher:
-    """A model of the user's own, with the weights that it comes with: every worker makes it again."""
-    model, again = (build_student(spec, data) for _ in "ab")
-    weights = hash_weights(model)
-    if hash_weights(again) != weights:
-        raise CheckpointError(
-            f"teacher.pretrained: {spec.model} returns other weights each time; let it load them from a file, "
-            "or use teacher.checkpoint or teacher.train"
-        )
-    key = content_hash([weights, spec.architecture(), *code_of(spec.model)])
-    return Teacher(model, inputs, key, device)

@@ -26,7 +26,7 @@ from autokd.teachers.describe import (
     shown_to,
     training_key,
 )
-from autokd.teachers.elsewhere import from_checkpoint, pretrained
+from autokd.teachers.elsewhere import taken_as_it_is
 from autokd.teachers.head import fit_head
 from autokd.teachers.start import begin, weights_of
 from autokd.teachers.train import DONE, train_once
@@ -60,10 +60,8 @@ def load_teacher(
         teacher = _trained(
             config, stage, inputs, data, cache=cache, seed=seed, device=device, shared=shared
         )
-    elif config.checkpoint:
-        teacher = from_checkpoint(config, spec, inputs, data, device)
     else:
-        teacher = pretrained(config, spec, inputs, data, device)
+        teacher = taken_as_it_is(config, spec, inputs, data, device)
     if config.classes:
         teacher = _in_order_of(data, config.classes, teacher)
     teacher = _answering_in(config.precision, teacher)

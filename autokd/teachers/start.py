@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,14 +115,24 @@ def weights_of(config: TeacherConfig, spec: StudentSpec, data: ImageData) -> lis
     if not is_own(spec.model):
         known = published_of(config)
         return [str(known.source)] if known else []
-    model, again = (_without_classifier(build_student(spec, data)) for _ in "ab")
+    return [make_own_twice(spec, data, _without_classifier)[1]]
+
+
+def make_own_twice(
+    spec: StudentSpec, data: ImageData, prepare: Callable[[nn.Module], nn.Module] = lambda own: own
+) -> tuple[nn.Module, str]:
+    """Return a model of the user's own and the hash of the weights that it comes with: every worker makes it again.
+
+    Raises CheckpointError where they are others each time.
+    """
+    model, again = (prepare(build_student(spec, data)) for _ in "ab")
     weights = hash_weights(model)
     if hash_weights(again) != weights:
         raise CheckpointError(
             f"teacher.pretrained: {spec.model} returns other weights each time; let it load them from a file, "
             "or use teacher.checkpoint, or teacher.train without pretrained"
         )
-    return [weights]
+    return model, weights
 
 
 @torch.no_grad()
