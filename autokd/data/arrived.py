@@ -133,9 +133,8 @@ def with_own_classes(
 ) -> StoredSet:
     """Labels as the student counts them. Numbers stand for places where the classes have names that are no numbers."""
     known = {name: place for place, name in enumerate(class_names)}
-    hidden = str(
-        UNLABELLED
-    )  # beside a class 0 it is none already, and some new images are of no class 0
+    # beside a class 0 it is none already, and some new images are of no class 0
+    hidden = str(UNLABELLED)
     given = [name for name in stored.class_names if name != hidden or hidden in known]
     if not set(given) & set(known) and all(name.isdecimal() for name in given):
         known = {str(place): place for place in range(len(class_names))}

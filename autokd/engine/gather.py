@@ -35,9 +35,8 @@ class Gathered:
     costs: StudentCosts
     sample: Survey
     heirs: tuple[Heirs, ...]
-    starts: tuple[
-        str, ...
-    ]  # what is taken of each file that students start from, and of heirs' donors
+    # what is taken of each file that students start from, and of heirs' donors
+    starts: tuple[str, ...]
     fronts: Sequence[Mapping[str, Any]]  # of the searches that a warm start begins with
 
 

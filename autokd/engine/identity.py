@@ -39,9 +39,8 @@ UNIMPORTANT = {
 }
 CLAIM_DIGITS = 6
 RULES = 3  # of proposals, promotions and training; another number when they, or a default, change
-READERS = (
-    1  # of students.pretrained's files; another number when they take other weights out of one
-)
+# of students.pretrained's files; another number when they take other weights out of one
+READERS = 1
 IN_WORDS = {  # beside what stands in the file
     "images": "the images are not the same",
     "people": "who is on the images is not the same",

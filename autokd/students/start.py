@@ -73,9 +73,8 @@ def fit_start(
 
 def from_hub(name: str, **kwargs: Any) -> nn.Module:
     """Return timm's model with its published weights, fetched once. Raises CheckpointError."""
-    file = _at_hand(
-        name
-    )  # without asking the hub whether there are newer ones, which takes a minute where it is away
+    # without asking the hub whether there are newer ones, which takes a minute where it is away
+    file = _at_hand(name)
     overlay = {"file": str(file)} if file else None
     try:
         model: Any = timm.create_model(

@@ -35,15 +35,12 @@ def fit_classifier(
     present, targets = np.unique(labels, return_inverse=True)
     logistic = features.size * classes <= LOGISTIC and np.bincount(targets).min() > 1
     fit = _logistic if logistic and len(present) > 1 else _ridge
-    mean, deviation = (
-        features.mean(axis=0, dtype=np.float64),
-        features.std(axis=0, dtype=np.float64),
-    )
+    mean = features.mean(axis=0, dtype=np.float64)
+    deviation = features.std(axis=0, dtype=np.float64)
     deviation[deviation < 1e-6] = 1.0  # a feature that is always the same tells nothing
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # of optimisers that stopped early, which the strength makes up for
+        # of optimisers that stopped early, which the strength makes up for
+        warnings.simplefilter("ignore")
         weight, bias, method = fit((features - mean) / deviation, targets)
     weight = weight / deviation
     bias = bias - weight @ mean
