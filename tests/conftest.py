@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import sqlite3
@@ -24,6 +25,12 @@ torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for what tests start: two of them share two cores
 os.environ["PYTHONWARNINGS"] = STRICT
 os.environ.pop("COLUMNS", None)  # xdist says 80 where there is no terminal
+
+
+@pytest.fixture(autouse=True)
+def quiet_log() -> None:
+    """Commands make the program's log talk, in the process of the test that ran them too: the next one's is as it was."""
+    logging.getLogger("autokd").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
