@@ -82,6 +82,9 @@ def test_numbers_name_the_places_of_classes_that_have_names(root, tmp_path):
         found = read(root, tmp_path, make_npz(tmp_path / "fog.npz", np.array(numbers)))
         assert found.split.labels.tolist() == [number for number in numbers if number >= 0]
         assert any("1 image without a label left out" in note for note in found.notes)
+        assert found.notes[0].endswith(
+            "fog.npz: its label numbers are taken as places among the data's classes: 0 = cat, 1 = dog, 2 = owl"
+        )
 
 
 def test_of_a_set_with_splits_its_test_images_count_and_else_all(root, tmp_path):

@@ -132,7 +132,7 @@ def test_what_was_loaded_left_and_new_and_what_it_is_shown_is_said(file, tmp_pat
     assert said[0].endswith("tensors loaded; new: fc (2)")
     assert (
         said[1]
-        == "teacher: fine-tuning head; images at 16 px, mean 0.25, std 0.15, resized by bilinear interpolation"
+        == "teacher: fine-tuning head, a regression without epochs; images at 16 px, mean 0.25, std 0.15, resized by bilinear interpolation"
     )
     assert said[2].startswith("teacher: classifier fitted by logistic regression, C = ")
 
@@ -326,7 +326,7 @@ def at_hand(config: TeacherConfig, cache: Path, *, data=DATA) -> tuple[str, ...]
 def test_check_is_told_what_search_says_of_the_weights(file, tmp_path):
     (loaded, shown) = at_hand(tuned(file, "head"), tmp_path)
     assert loaded.startswith(f"{file}: ")
-    assert shown == "fine-tuning head; images at 8 px, mean 0.25, std 0.15"
+    assert shown == "fine-tuning head, a regression without epochs; images at 8 px, mean 0.25, std 0.15"
 
 
 @pytest.mark.parametrize("ask", [load, at_hand], ids=["search", "check"])

@@ -81,7 +81,8 @@ def _read_folder(
     inside = visible_folders(root)
     if set(inside) & set(class_names):
         stored = read_classes(root, cache, trained_on=False)
-        return with_own_classes(stored, class_names, root), stored.notes
+        stored = with_own_classes(stored, class_names, root)
+        return stored, stored.notes
     reader, notes = read_any_folder(root, cache)
     note = f"no folder in {root} is named as one of the classes ({_some(class_names)}): no labels"
     stored = _without_labels(
@@ -103,10 +104,10 @@ def _read_npz(
 ) -> tuple[StoredSet, tuple[str, ...]]:
     if {"labels", "label"} & npz_names(path):
         config = DataConfig(source="npz", root=path, classes=tuple(class_names))
-        stored = read_npz(config, cache)
+        stored = with_own_classes(read_npz(config, cache), class_names, path)
         hidden = int((stored.labels == UNLABELLED).sum())
         note = f"{path}: {hidden:,} of {len(stored.labels):,} images have no label (-1, or nothing), so that none is used"
-        return with_own_classes(stored, class_names, path), (note,) if hidden else ()
+        return stored, stored.notes + ((note,) if hidden else ())
     reader = read_npz_images(path)
     stored = StoredSet(
         name=path.stem,
@@ -136,17 +137,22 @@ def with_own_classes(
     # beside a class 0 it is none already, and some new images are of no class 0
     hidden = str(UNLABELLED)
     given = [name for name in stored.class_names if name != hidden or hidden in known]
-    if not set(given) & set(known) and all(name.isdecimal() for name in given):
+    notes = stored.notes
+    if given and not set(given) & set(known) and all(name.isdecimal() for name in given):
         known = {str(place): place for place in range(len(class_names))}
+        places = [f"{place} = {name}" for place, name in enumerate(class_names)]
+        notes += (
+            f"{path}: its label numbers are taken as places among {whose} classes: {_some(places)}",
+        )
     if unknown := [name for name in given if name not in known]:
         raise DataError(
             f"{path}: class '{unknown[0]}' is none of {whose}: {_some(class_names)}{cure}."
             f"{nearest_name(unknown[0], class_names)}"
         )
-    places: NDArray[np.int64] = np.array(
+    own: NDArray[np.int64] = np.array(
         [known.get(name, UNLABELLED) for name in stored.class_names], np.int64
     )
-    return stored.renumbered(places, tuple(class_names))
+    return replace(stored.renumbered(own, tuple(class_names)), notes=notes)
 
 
 def _images(stored: StoredSet, image_size: int, channels: int) -> ImageSource:

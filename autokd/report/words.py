@@ -102,10 +102,14 @@ def _gains(results: Sequence[TrialResult], again: Mapping[int, Remeasured]) -> l
     """From the control trials: what a teacher brings, and what an heir has in advance."""
     done = [result for result in results if result.state == "complete"]
     taught = _changed(taught_and_not(done), again)
-    heirs = _changed(heirs_and_not(done), again)
+    heirs = [*heirs_and_not(done)]
     said = [f"Plain distillation changed the control students by {taught}."] if taught else []
     if heirs:
-        said.append(f"Starting as heirs changed those without distillation by {heirs}.")
+        whom = (heir.candidate.inherits_from() or "published weights" for _, heir, _ in heirs)
+        said.append(
+            f"Starting as heirs of {' and of '.join(dict.fromkeys(whom))} changed those without distillation by {_changed(heirs, again)}; "
+            "what the donor was trained before comes on top."
+        )
     return said
 
 

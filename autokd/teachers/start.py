@@ -41,7 +41,8 @@ def begin(
     else:
         model, said = from_hub(config, spec, data)
     what, shown = describe_trained(stage.training), describe_pixels(config, inputs, known, data)
-    notes = (said, f"fine-tuning {what}; {shown}")
+    how = ", a regression without epochs" if what == "head" else ""
+    notes = (said, f"fine-tuning {what}{how}; {shown}")
     for note in notes:
         log.info("teacher: %s", note)
     blocks = stage.training.trained_blocks
