@@ -21,16 +21,21 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import CategoricalDistribution
+from scipy.stats import spearmanr
 
 from autokd.config import Config, SearchConfig, parse_config
 from autokd.engine.driver import Driver
 from autokd.engine.executors import Work
+from autokd.engine.halving import count_rungs, rung_epochs
 from autokd.engine.ledger import Ledger, Proposal
 from autokd.engine.proposer import DRAWN, FEW, SETTINGS, Proposer, suggest_from
 from autokd.engine.scale import Scale
 from autokd.engine.strategies import make_strategy
 from autokd.records import Budget, Candidate, Cost, Epoch, TeacherInfo, TrialResult
 from autokd.space import Space
+
+START = "students.start"
+NO_HEIRS = "plain, no heirs"
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,12 @@ class Table:
 
 
 @cache
-def load(path: Path) -> Table:
+def load(path: Path, start: str | None = None) -> Table:
+    """`start`: of students that start so alone; None: of all."""
     record = json.loads(gzip.decompress(path.read_bytes()))
+    if start:
+        record["search"]["students"]["start"] = start
+        record["curves"] = [c for c in record["curves"] if c["params"][START] == start]
     config = parse_config(record["search"], source=str(path))
     teacher = record["teacher"]
     candidates = tuple(Candidate.from_dict(curve["candidate"]) for curve in record["curves"])
@@ -186,7 +195,7 @@ class Lookup:
 
 def run(path: Path, strategy: str, changes: dict[str, Any], seed: int, epochs: int):
     """(epochs spent, hypervolume) after every event of one search."""
-    table = load(path)
+    table = load(path, changes.get("start"))
     plain = strategy == "plain"
     limits = table.config.search.model_copy(
         update={
@@ -261,6 +270,8 @@ def main() -> None:
     for text in options.tries:
         name, *pairs = text.split(",")
         cases[text] = (name, {k: json.loads(v) for k, v in (pair.split("=") for pair in pairs)})
+    if START in table.space.distributions:
+        cases[NO_HEIRS] = ("plain", {"start": "random"})
     if "one-epoch" in cases:  # as many trials as its epochs buy
         share = 1 + (table.space.most_epochs - 1) / 9
         cases["one-epoch"] = (
@@ -277,22 +288,44 @@ def main() -> None:
         }
         found = {name: [future.result() for future in each] for name, each in futures.items()}
     best = at(run(options.curves, "random", {"trials": len(table.candidates)}, 0, 10**9), 10**9)
-    goals = {name: median_at(found[name], total) for name in ("random", "plain")}
+    goals = {
+        name: median_at(found[name], total)
+        for name in ("random", "plain", NO_HEIRS)
+        if name in found
+    }
     print(
         f"{len(table.candidates)} curves, {options.seeds} seeds, {total} epochs each; hypervolume of all curves {best:.4f}"
     )
     marks = [total * share for share in (0.1, 0.2, 0.33, 0.5, 1.0)]
     print(
         "hypervolume of the median run (share of all curves') after so many epochs; share of the epochs until the median run "
-        "is as good as random search and plain TPE are in the end, in brackets the quartiles of single runs"
+        "is as good as those are in the end, in brackets the quartiles of single runs"
     )
-    heads = [f"{mark:.0f}" for mark in marks] + ["to random's", "to plain's"]
+    heads = [f"{mark:.0f}" for mark in marks] + [f"to {name}" for name in goals]
     print(f"| strategy | {' | '.join(heads)} |")
     print("| --- |" + " --- |" * len(heads))
     for name, runs in found.items():
         cells = [f"{median_at(runs, mark) / best:.3f}" for mark in marks]
         cells += [shares_of(runs, goal, total) for goal in goals.values()]
         print(f"| {name} | {' | '.join(cells)} |")
+    print()
+    starts = table.space.distributions.get(START)
+    for start in starts.choices if isinstance(starts, CategoricalDistribution) else [None]:
+        print(f"{start or 'all'}: {describe_ranks(load(options.curves, start))}")
+
+
+def describe_ranks(table: Table) -> str:
+    """How well the order at each rung foretells that at the end."""
+    epochs = table.space.most_epochs
+    limits = table.config.search
+    most = count_rungs(epochs, most=limits.rungs, reduction=limits.reduction)
+    rungs = rung_epochs(epochs, rungs=most, reduction=limits.reduction)
+    curves = np.maximum.accumulate(np.array(table.curves), axis=1)  # (N, epochs), best so far
+    shown = [
+        f"{spearmanr(curves[:, epoch - 1], curves[:, -1]).statistic:.2f} after {epoch}"
+        for epoch in rungs[:-1]
+    ]
+    return f"{len(curves)} curves, rank correlation with the end {', '.join(shown)} epochs"
 
 
 def shares_of(runs: list[list[tuple[int, float]]], goal: float, total: int) -> str:
