@@ -42,8 +42,11 @@ class Section(BaseModel):
     def _refuse_flag(cls, value: Any, info: ValidationInfo) -> Any:
         """YAML's yes and no are no numbers, though Python counts with them."""
         wanted = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and bool not in (wanted, *get_args(wanted)):
-            raise ValueError(f"must not be yes or no, got {str(value).lower()}")
+        allowed = (wanted, *get_args(wanted))
+        if isinstance(value, bool) and bool not in allowed:
+            is_section = any(isinstance(a, type) and issubclass(a, Section) for a in allowed)
+            cure = "; {} is all defaults" if is_section else ""
+            raise ValueError(f"must not be yes or no, got {str(value).lower()}{cure}")
         return value
 
 

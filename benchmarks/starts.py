@@ -3,7 +3,7 @@
     python benchmarks/starts.py cifar10_small.npz lite0.safetensors --labelled 1000 10000 --seeds 5 --results starts.jsonl
 
 The teacher is EfficientNet-Lite0 with ImageNet weights (a file in the names of timm's tf_efficientnet_lite0), fine-tuned at
-64 pixels; the student is of its family, at most a fifth of its MACs. Each start with and without distillation. Of the
+64 pixels; the student is of its family at 32, at most a fifth of its MACs. Each start with and without distillation. Of the
 labelled images a fifth is val. A seed has its own images, teacher and students; all are the same for every start. The epoch
 that is kept is the best on val, test is asked once for it. `--results` keeps a JSON line a training; what is there is not
 trained again. One thread a seed, so many `--processes` seeds at a time.
@@ -35,12 +35,14 @@ from autokd.task import Task, create_task
 from autokd.trial import run_trial, trial_seed
 
 DONOR = "tf_efficientnet_lite0"
-STUDENT = {"width": 0.35, "depth": 0.75, "padding": "same", "stem_stride": 2}
+STUDENT = {"width": 0.875, "depth": 0.75, "padding": "same", "stem_stride": 2}
+STUDENT_SIZE = 32
 KD = {"loss": "kd", "temperature": 3.0, "weight": 0.9, "label_weight": 0.5}
 RANDOM, PUBLISHED, FINE_TUNED = "random", "heir of the published model", "heir of the teacher"
 STARTS = (RANDOM, PUBLISHED, FINE_TUNED)
 LOSSES = {"labels": {"loss": "none"}, "KD": KD}
-EPOCHS = {1000: 30, 10_000: 12}  # of a student; in between and beyond, the nearest
+EPOCHS = {1000: 60, 10_000: 10}  # of a student; in between and beyond, the nearest
+TEACHER_EPOCHS = {1000: 10, 10_000: 5}
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,12 @@ class Job:
 
 
 def read_config(job: Job, start: str, loss: str) -> Config:
-    epochs = EPOCHS[min(EPOCHS, key=lambda count: abs(count - job.labelled))]
+    nearest = min(EPOCHS, key=lambda count: abs(count - job.labelled))
     teacher: dict[str, Any] = {"model": DONOR, "pretrained": str(job.weights), "image_size": 64}
     students = {
         "model": "efficientnet_lite",
         "families": {"efficientnet_lite": STUDENT},
+        "image_size": STUDENT_SIZE,
         "start": "random" if start == RANDOM else "heir",
         "pretrained": {DONOR: str(job.weights)},
     }
@@ -83,10 +86,10 @@ def read_config(job: Job, start: str, loss: str) -> Config:
         "data": {
             "source": "npz", "root": str(job.data), "image_size": 64, "limit": job.labelled, "val_fraction": 0.2,
         },
-        "teacher": teacher | {"train": {}},
+        "teacher": teacher | {"train": {"epochs": TEACHER_EPOCHS[nearest]}},
         "students": students,
         "distill": LOSSES[loss],
-        "train": {"epochs": epochs, "batch_size": 64, "learning_rate": 3e-3},
+        "train": {"epochs": EPOCHS[nearest], "batch_size": 64, "learning_rate": 1e-2},
         "audit": {"robustness_images": 0},
     }  # fmt: skip
     return parse_config(record, source="starts")

@@ -326,7 +326,10 @@ def at_hand(config: TeacherConfig, cache: Path, *, data=DATA) -> tuple[str, ...]
 def test_check_is_told_what_search_says_of_the_weights(file, tmp_path):
     (loaded, shown) = at_hand(tuned(file, "head"), tmp_path)
     assert loaded.startswith(f"{file}: ")
-    assert shown == "fine-tuning head, a regression without epochs; images at 8 px, mean 0.25, std 0.15"
+    assert (
+        shown
+        == "fine-tuning head, a regression without epochs; images at 8 px, mean 0.25, std 0.15"
+    )
 
 
 @pytest.mark.parametrize("ask", [load, at_hand], ids=["search", "check"])

@@ -22,8 +22,7 @@ HEAD_STD = 0.01  # of the weights of a classifier that is new above pretrained o
 COUNTS = ("num_batches_tracked", "total_ops", "total_params", "n_averaged")
 BATCHES = COUNTS[0]  # only a batch norm without momentum uses them
 AUXILIARY = re.compile(r"^aux", re.IGNORECASE)  # heads that training alone uses
-CHECK = "check teacher.checkpoint, model and arguments"
-CHECK_START = "check the file, the model and its arguments"
+CHECK = "check the file, the model and its arguments"
 SHOWN = 3  # names in a line
 
 
@@ -208,9 +207,8 @@ def _cure(
     new_head: bool,
 ) -> str:
     """What to change, where that explains every tensor of another shape."""
-    check = CHECK_START if new_head else CHECK
     if len(wanted.keys() & given.keys()) < ENOUGH * len(wanted):
-        return f"these are weights of another model; {check}"
+        return f"these are weights of another model; {CHECK}"
     cures: dict[str, None] = {}
     for name, own in wanted.items():
         a, b = tuple(own.shape), tuple(given[name].shape) if name in given else tuple(own.shape)
@@ -225,8 +223,8 @@ def _cure(
         elif a[:1] == (classes,) and a[1:] == b[1:]:
             cures[f"it knows {b[0]} classes, and the data has {classes}"] = None
         else:
-            return check
-    return " and ".join(cures) or check
+            return CHECK
+    return " and ".join(cures) or CHECK
 
 
 def _image_size(positions: tuple[int, ...], given: Mapping[str, Tensor]) -> str:
