@@ -76,7 +76,7 @@ def draft(found: FoundImages, wishes: Wishes, *, gpu: bool) -> str:
         _teacher(found, teacher),
         f"budget: {_flow(limits)}   # {note}",
         _students(families, size, int8=int8, heirs=relatives is not None),
-        _training(found),
+        _training(found, heirs=relatives is not None),
     )
     return "\n\n".join(parts) + "\n"
 
@@ -244,11 +244,12 @@ def _students(families: tuple[Ladder, ...], size: int, *, int8: bool, heirs: boo
     return "\n".join(lines)
 
 
-def _training(found: FoundImages) -> str:
+def _training(found: FoundImages, *, heirs: bool) -> str:
     count, batch = found.counts["train"], _batch(found)
     epochs = _epochs(found)
     trials = 30 if count < 2_000 else 60 if count < 20_000 else 100
     steps = epochs * -(-count // batch)
+    rates = "low: 2e-3, high: 2e-2" if heirs else "low: 1e-3, high: 1e-2"
     return f"""distill:
   temperature: {{low: 1, high: 8, log: true}}
   weight: {{low: 0.3, high: 3, log: true}}
@@ -260,7 +261,7 @@ schedule:
 train:
   epochs: {epochs}   # {steps:,} steps; more if val still rises at the end
   batch_size: {batch}   # of {count:,} images
-  learning_rate: {{low: 1e-3, high: 1e-2, log: true}}
+  learning_rate: {{{rates}, log: true}}
   augmentation: [light, medium]
 
 search:
