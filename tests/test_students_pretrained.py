@@ -14,6 +14,7 @@ from tiny_task import candidate, make_data, make_task
 from autokd.config import parse_config
 from autokd.engine.check import check_search
 from autokd.engine.database import BegunStudy
+from autokd.engine.heritage import find_heirs
 from autokd.engine.identity import identify, refuse_changed
 from autokd.engine.survey import survey_file, try_starts
 from autokd.errors import CheckpointError, ConfigError
@@ -286,8 +287,8 @@ def test_it_is_said_what_students_take_of_their_files(file):
     data = make_data()
     students = {"model": MODEL, "image_size": 32, "pretrained": {MODEL: str(file)}}
     config = parse_config(SEARCH | {"students": students}, source="mine.yaml")
-    space, _, found = survey_file(config, data, samples=2)
-    (said,) = try_starts(space, found, data)
+    _, _, found = survey_file(config, data, samples=2)
+    (said,) = try_starts(found, [], data)
     assert said == (
         f"{MODEL} starts from {file}: 86 tensors loaded; adapted to these images: conv_stem (1); "
         "new: classifier (2)"
@@ -304,6 +305,8 @@ def test_the_file_of_a_donor_is_tried_before_any_trial(tmp_path):
         "pretrained": {"tf_efficientnet_lite0": str(broken)},
     }
     config = parse_config(SEARCH | {"students": students}, source="mine.yaml")
-    space, _, found = survey_file(config, make_data(), samples=2)
+    space, costs, found = survey_file(config, make_data(), samples=2)
+    (heirs,) = find_heirs(space, found, costs)
+    assert heirs.donor is not None
     with pytest.raises(CheckpointError, match=r"weights of tf_efficientnet_lite0\S* can't be had"):
-        try_starts(space, found, make_data())
+        try_starts(found, [heirs.donor.student], make_data())

@@ -58,7 +58,8 @@ def gather(config: Config, *, cache: Path, ledger: str, device: str | None) -> G
     for member in config.teacher.members:  # one that can't be built, or has not the features
         costs(describe_teacher(member, data).student)
     heirs = find_heirs(space, sample, costs)
-    starts = (*try_starts(space, sample, data), *(each.sentence() for each in heirs))
+    donors = [each.donor.student for each in heirs if each.donor]
+    starts = (*try_starts(sample, donors, data), *(each.sentence() for each in heirs))
     for start in starts:
         log.info("%s", start)
     return Gathered(

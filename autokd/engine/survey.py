@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from autokd.donors import teacher_as_donor
 from autokd.engine.proposer import suggest_from
 from autokd.errors import ConfigError
 from autokd.quantities import format_cost
-from autokd.records import COSTS, HEIR, PRETRAINED, Budget, Cost, StudentSpec
+from autokd.records import COSTS, PRETRAINED, Budget, Cost, StudentSpec
 from autokd.space import Space, Surroundings
 from autokd.students import load_start, starts_from_file
 from autokd.task import StudentCosts
@@ -109,17 +109,16 @@ def survey_file(
     return space, costs, survey(space, costs, budget=budget, seed=config.seed, samples=samples)
 
 
-def try_starts(space: Space, found: Survey, data: ImageData) -> tuple[str, ...]:
+def try_starts(found: Survey, donors: Iterable[StudentSpec], data: ImageData) -> tuple[str, ...]:
     """Return for each file that students start from, or their donors, what is taken of it.
 
     Of the hub's weights the first are tried, as they are fetched. Raises CheckpointError where weights can't be had or
     don't fit, before each trial would find that out for itself.
     """
     students = [each.spec for each in found.sampled]
-    donors = [space.starts.trace(spec)[-1].donor for spec in students if spec.start == HEIR]
     starting = {
         (spec.model.partition(".")[0], spec.start): spec
-        for spec in (*filter(None, donors), *students)  # which may be the same weights by two names
+        for spec in (*donors, *students)  # which may be the same weights by two names
     }
     fetched = [spec for spec in starting.values() if spec.start == PRETRAINED]
     for spec in fetched[:1]:
