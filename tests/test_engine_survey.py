@@ -16,7 +16,7 @@ from engine_records import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autokd.engine.controls import control_proposals
+from autokd.engine.controls import control_proposals, crowding
 from autokd.engine.ledger import Ledger
 from autokd.engine.progress import Progress, find_front, search_hypervolume
 from autokd.engine.scale import Scale
@@ -104,6 +104,14 @@ def test_controls_are_the_ends_of_the_budget_with_and_without_distillation():
         assert kd_stage.loss_weights == {"ce": 0.1, "kd": 0.9}
         assert kd_stage.temperature == 4.0
         assert stage.training == kd_stage.training
+
+
+def test_it_is_said_where_controls_leave_few_trials_to_search_with():
+    said = crowding(6, 7)
+    assert said == "6 of 7 trials are controls; more trials leave more to search with"
+    assert crowding(6, 12)
+    assert crowding(6, 4).startswith("4 of 4 trials")
+    assert crowding(6, 13) == ""
 
 
 def test_a_control_holds_those_parameters_of_the_space_that_it_has_and_no_others():

@@ -61,6 +61,8 @@ def print_check(file: Path, check: Check) -> None:
         f"On this machine ({check.device}): {_describe_teacher(check)}{_describe_donors(check)}a trial about {format_seconds(check.trial_seconds)} "
         f"({check.typical.spec.describe()}), {count_of(search.trials, 'trial')} {_between(once + least, once + most)}."
     )
+    if check.crowded:
+        out.print(f"[yellow]{check.crowded}.[/]")
     if check.live_seconds is not None:
         out.print(
             "Trials that mix images (mixup, cutmix) or compare maps (hint, at, sp) ask the teacher at every step: "

@@ -10,7 +10,7 @@ from pathlib import Path
 from autokd.appraisal import Appraisal
 from autokd.config import Config, TeacherConfig
 from autokd.cost import with_threads
-from autokd.engine.controls import control_proposals
+from autokd.engine.controls import control_proposals, crowding
 from autokd.engine.database import ledger_url
 from autokd.engine.executors import share_threads
 from autokd.engine.gather import gather
@@ -50,6 +50,11 @@ class Check:
     controls: int  # trials that the search begins with
     least_share: float  # of trials' epochs that the strategy trains, at least
     device: str
+
+    @property
+    def crowded(self) -> str:
+        """What to say where controls leave few trials to search with; empty where they do not."""
+        return crowding(self.controls, self.config.search.trials)
 
 
 def check_search(

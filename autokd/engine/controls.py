@@ -11,6 +11,7 @@ from autokd.choices import RANDOM
 from autokd.engine.ledger import Proposal
 from autokd.engine.survey import Sampled, Survey
 from autokd.mitigation import NONE
+from autokd.quantities import count_of
 from autokd.records import HEIR, PRETRAIN, TEACHER, Candidate
 from autokd.space import START, Space, centre
 
@@ -55,6 +56,13 @@ def control_proposals(space: Space, survey: Survey) -> list[Proposal]:
             *((NO_DISTILLATION, other) for other in starts[1:]),
         ]
     ]
+
+
+def crowding(controls: int, trials: int) -> str:
+    """What to say where controls leave few trials to search with; empty where they do not."""
+    if 2 * controls < trials:
+        return ""
+    return f"{min(controls, trials)} of {count_of(trials, 'trial')} are controls; more trials leave more to search with"
 
 
 def _control(

@@ -13,7 +13,7 @@ from typing import Any
 
 from autokd.config import Config
 from autokd.engine.candidate_file import write_candidate_file
-from autokd.engine.controls import control_proposals
+from autokd.engine.controls import control_proposals, crowding
 from autokd.engine.driver import Driver
 from autokd.engine.executors import Executor, InProcess, ProcessPool
 from autokd.engine.finish import SearchResult, describe_rest, finish
@@ -167,6 +167,9 @@ def _make_driver(
             ),
         )
 
+    controls = control_proposals(space, ready.sample)
+    if crowded := crowding(len(controls), config.search.trials):
+        log.warning("%s", crowded)
     book.note_once("space", describe_space(space.distributions, strategy.pauses(space.most_epochs)))
     # as it was when the search began: the other one may have gone on since
     recalled = book.note_once("warm start", list(ready.fronts))
@@ -184,7 +187,7 @@ def _make_driver(
             resamples=config.search.resamples,
         ),
         strategy=strategy,
-        controls=control_proposals(space, ready.sample),
+        controls=controls,
         portfolio=carry_over(recalled, sample=draw, exact_cost=costs, budget=budget),
         limits=config.search,
         seed=config.seed,
