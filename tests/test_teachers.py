@@ -488,7 +488,7 @@ def test_weights_of_another_width_are_refused_with_what_to_check(tmp_path):
     with pytest.raises(
         CheckpointError,
         match=r"does not fit resnet with 4 classes and 1 channels: \d+ of another shape \(.* \(8, .* instead of \(4, .*; "
-        r"check teacher\.checkpoint, model and arguments",
+        r"check the file, the model and its arguments",
     ):
         load(config_of(path, **narrow), tmp_path)
 
