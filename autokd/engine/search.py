@@ -169,7 +169,7 @@ def _make_driver(
 
     controls = control_proposals(space, ready.sample)
     if crowded := crowding(len(controls), config.search.trials):
-        log.warning("%s", crowded)
+        log.info("%s", crowded)
     book.note_once("space", describe_space(space.distributions, strategy.pauses(space.most_epochs)))
     # as it was when the search began: the other one may have gone on since
     recalled = book.note_once("warm start", list(ready.fronts))
