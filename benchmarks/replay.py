@@ -84,7 +84,7 @@ def load(path: Path, start: str | None = None) -> Table:
     record = json.loads(gzip.decompress(path.read_bytes()))
     if start:
         record["search"]["students"]["start"] = start
-        record["curves"] = [c for c in record["curves"] if c["params"][START] == start]
+        record["curves"] = [c for c in record["curves"] if c["params"].pop(START) == start]
     config = parse_config(record["search"], source=str(path))
     teacher = record["teacher"]
     candidates = tuple(Candidate.from_dict(curve["candidate"]) for curve in record["curves"])
