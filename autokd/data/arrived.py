@@ -54,14 +54,15 @@ def read_arrived(
     """
     if path.is_dir():
         source = "folder"
-        stored, notes = _read_folder(path, class_names, cache)
+        stored = _read_folder(path, class_names, cache)
     elif path.suffix == ".npz":
         source = "npz"
-        stored, notes = _read_npz(path, class_names, cache)
+        stored = _read_npz(path, class_names, cache)
     else:
         what = "is neither a folder of images nor an .npz file with an array images"
         raise DataError(f"{path}: {what if path.exists() else 'is not there'}")
     columns, join = read_metadata(metadata, stored)
+    notes = stored.notes
     if join and metadata:
         notes = (*notes, f"{metadata.path}: {join.describe()}.")
     split = Split(
@@ -75,17 +76,13 @@ def read_arrived(
     return Arrived(split=split, source=source, labelled=labelled, ids=ids, notes=notes)
 
 
-def _read_folder(
-    root: Path, class_names: Sequence[str], cache: Path
-) -> tuple[StoredSet, tuple[str, ...]]:
+def _read_folder(root: Path, class_names: Sequence[str], cache: Path) -> StoredSet:
     inside = visible_folders(root)
     if set(inside) & set(class_names):
-        stored = read_classes(root, cache, trained_on=False)
-        stored = with_own_classes(stored, class_names, root)
-        return stored, stored.notes
+        return with_own_classes(read_classes(root, cache, trained_on=False), class_names, root)
     reader, notes = read_any_folder(root, cache)
     note = f"no folder in {root} is named as one of the classes ({_some(class_names)}): no labels"
-    stored = _without_labels(
+    return _without_labels(
         StoredSet(
             name=root.resolve().name,
             reader=reader,
@@ -94,20 +91,18 @@ def _read_folder(
             channels=reader.channels,
             image_size=DEFAULT_SIZE,
             files=reader.files,
+            notes=((note,) if inside else ()) + notes,
         )
     )
-    return stored, ((note,) if inside else ()) + notes
 
 
-def _read_npz(
-    path: Path, class_names: Sequence[str], cache: Path
-) -> tuple[StoredSet, tuple[str, ...]]:
+def _read_npz(path: Path, class_names: Sequence[str], cache: Path) -> StoredSet:
     if {"labels", "label"} & npz_names(path):
         config = DataConfig(source="npz", root=path, classes=tuple(class_names))
         stored = with_own_classes(read_npz(config, cache), class_names, path)
         hidden = int((stored.labels == UNLABELLED).sum())
         note = f"{path}: {hidden:,} of {len(stored.labels):,} images have no label (-1, or nothing), so that none is used"
-        return stored, stored.notes + ((note,) if hidden else ())
+        return replace(stored, notes=stored.notes + ((note,) if hidden else ()))
     reader = read_npz_images(path)
     stored = StoredSet(
         name=path.stem,
@@ -117,7 +112,7 @@ def _read_npz(
         channels=reader.pixels.shape[1],
         image_size=None,
     )
-    return _without_labels(stored), ()
+    return _without_labels(stored)
 
 
 def _without_labels(stored: StoredSet) -> StoredSet:

@@ -41,11 +41,11 @@ def begin(
     else:
         model, said = from_hub(config, spec, data)
     what, shown = describe_trained(stage.training), describe_pixels(config, inputs, known, data)
-    how = ", a regression without epochs" if what == "head" else ""
+    blocks = stage.training.trained_blocks
+    how = ", a regression without epochs" if blocks == 0 else ""
     notes = (said, f"fine-tuning {what}{how}; {shown}")
     for note in notes:
         log.info("teacher: %s", note)
-    blocks = stage.training.trained_blocks
     if blocks == 0:
         readout(model, inputs, data)
     elif blocks is not None:
