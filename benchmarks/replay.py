@@ -110,7 +110,7 @@ class FromTable(Proposer):
     plain: bool = False  # Optuna's own defaults, as a script would have them
     pool: int = DRAWN * SETTINGS
 
-    def _ask_forest(self, entries, tried, seed):
+    def _ask_forest(self, entries, tried, seed, affords):
         """The search's own, which sees no more of the table than it would have drawn."""
         rng = np.random.default_rng(seed)
         left = [i for name, i in self.table.place.items() if name not in tried]
@@ -123,7 +123,7 @@ class FromTable(Proposer):
             ]
 
         object.__setattr__(self, "_draw", draw)
-        return super()._ask_forest(entries, tried, seed)
+        return super()._ask_forest(entries, tried, seed, affords)
 
     def _ask_optuna(self, entries, tried, seed):
         view = self._view(entries, seed)
@@ -144,12 +144,18 @@ class FromTable(Proposer):
 
 
 def controls(table: Table) -> list[Proposal]:
-    """The cheapest and the dearest recorded candidate that are nearest to the centre of the space, as a search begins."""
+    """The cheapest and the dearest recorded candidate that are nearest to the centre of the space, as a search begins.
+
+    From random weights and without assistants, as most of a search's own controls are.
+    """
     middle = table.features({})
     found = []
+    plain = [
+        i for i, c in enumerate(table.candidates) if len(c.stages) == 1 and not c.student.start
+    ]
     for name, pick in (("large", max), ("small", min)):
-        end = pick(cost.macs for cost in table.costs)
-        those = [i for i, cost in enumerate(table.costs) if cost.macs == end]
+        end = pick(table.costs[i].macs for i in plain)
+        those = [i for i in plain if table.costs[i].macs == end]
         i = min(those, key=lambda i: float(((table.features(table.params[i]) - middle) ** 2).sum()))
         found.append(Proposal(candidate=table.candidates[i], params=table.params[i], control=name))
     return found

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from engine_records import CONFIG, SPACE, TEACHER_INFO, made_up_cost
+from engine_records import CONFIG, TEACHER_INFO, made_up_cost
 
-from autokd.config import override_config
+from autokd.config import Config, override_config
 from autokd.engine.controls import control_proposals
 from autokd.engine.deaths import Died
 from autokd.engine.driver import Driver
@@ -21,6 +21,7 @@ from autokd.engine.scale import Scale
 from autokd.engine.strategies import make_strategy
 from autokd.engine.survey import survey
 from autokd.records import Budget, Candidate, Epoch, TrialResult
+from autokd.space import Space
 
 EPOCHS = 9
 SETTINGS = override_config(CONFIG, {"train": {"epochs": EPOCHS}})
@@ -110,11 +111,12 @@ def make_driver(
     seed: int = 0,
     budget: Budget = BUDGET,
     resamples: int = 2,
+    settings: Config = SETTINGS,
     **limits: object,
 ) -> Driver:
-    config = SETTINGS.search.model_copy(update={"trials": 30} | limits)
+    config = settings.search.model_copy(update={"trials": 30} | limits)
     strategy = make_strategy(config, SCALE, epochs=EPOCHS)
-    space = type(SPACE)(SETTINGS, image_size=8)
+    space = Space(settings, image_size=8)
     sample = replace(
         survey(space, made_up_cost, budget=budget, seed=0), teacher_macs=TEACHER_INFO.cost.macs
     )

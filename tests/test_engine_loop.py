@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from fake_training import EPOCHS, SCALE, AtOnce, make_driver
+from fake_training import EPOCHS, SCALE, SETTINGS, AtOnce, make_driver
 
+from autokd.config import override_config
 from autokd.engine.deaths import MOST_DEATHS
+from autokd.engine.driver import MOST_SHARED
 from autokd.engine.ledger import Ledger
 from autokd.engine.progress import search_hypervolume
 from autokd.engine.repeats import train_again
@@ -16,6 +18,8 @@ from autokd.engine.strategies import SETTLED
 from autokd.records import Budget
 
 pytestmark = pytest.mark.slow
+
+HEIRS = override_config(SETTINGS, {"students": {"start": ["random", "heir"]}})
 
 
 def open_ledger(path="") -> Ledger:
@@ -81,22 +85,64 @@ def test_controls_have_to_earn_their_epochs_until_half_of_the_search_is_over():
     assert all(trials >= SETTLED for trials in earned), "no privilege in halving"
 
 
+def test_donors_are_trained_when_the_search_can_afford_them():
+    ledger, executor = open_ledger(), AtOnce()
+    make_driver(ledger, settings=HEIRS, trials=60).run(executor)
+    own, donors = 0, set()
+    for place, work in enumerate(executor.done):
+        donor = work.candidate.donor
+        if donor and str(donor) not in donors:
+            donors.add(str(donor))
+            begun = sum(each.before is None for each in executor.done[:place])
+            forced = work.control and begun >= 30
+            assert forced or EPOCHS * len(donors) <= MOST_SHARED * own
+        done = len(work.before.history) if work.before else 0
+        own += (work.until or EPOCHS) - done
+    assert donors, "heirs have their turn"
+    assert (own, EPOCHS * len(donors)) == (ledger.epochs - ledger.shared_epochs, ledger.shared_epochs)  # fmt: skip
+    controls = [entry for entry in ledger.entries if entry.proposal.control]
+    assert [entry.number for entry in controls[:4]] == [0, 1, 2, 3]
+    assert len(controls) == 6
+    assert {entry.result.state for entry in controls} == {"complete"}
+
+
+def test_where_every_student_is_an_heir_the_first_trains_its_donor():
+    executor = AtOnce()
+    settings = override_config(HEIRS, {"students": {"start": "heir"}})
+    make_driver(open_ledger(), settings=settings, controls=False).run(executor)
+    assert executor.done[0].candidate.donor
+
+
+def test_no_worker_waits_for_a_donor_that_another_trains():
+    executor = AtOnce(room=2)  # the second work is given out before the first is done, and so on
+    make_driver(open_ledger(), settings=HEIRS, trials=60).run(executor)
+    donors = [str(work.candidate.donor or "") for work in executor.done]
+    first = [donors.index(each) for each in {*donors} - {""}]
+    assert first
+    assert all(donors[place + 1] != donors[place] for place in first)
+
+
 @pytest.mark.parametrize(
     ("limit", "reason"),
     [
-        ({"epochs": 90}, "90 epochs"),
+        ({"epochs": 150}, "150 epochs"),
         ({"time": 60.0}, "time is up"),
         ({"patience": 2}, "no larger hypervolume in 2 finished trials"),
     ],
 )
-def test_however_a_search_ends_its_controls_are_trained_to_their_end(limit, reason, monkeypatch):
+@pytest.mark.parametrize("settings", [SETTINGS, HEIRS], ids=["random", "heirs"])
+def test_however_a_search_ends_its_controls_are_trained_to_their_end(
+    limit, reason, settings, monkeypatch
+):
     executor = AtOnce()
     clock = "autokd.engine.driver.time.monotonic"
     monkeypatch.setattr(clock, lambda: float(len(executor.done)))  # a second for each work
     ledger = open_ledger()
-    assert make_driver(ledger, trials=200, **limit).run(executor) == reason
+    assert make_driver(ledger, settings=settings, trials=200, **limit).run(executor) == reason
     assert len(ledger.entries) < 200
-    assert {entry.result.state for entry in ledger.entries[:4]} == {"complete"}
+    controls = [entry for entry in ledger.entries if entry.proposal.control]
+    assert len(controls) == (4 if settings is SETTINGS else 6)
+    assert {entry.result.state for entry in controls} == {"complete"}
 
 
 def test_nobody_who_could_go_on_is_left_behind(undisturbed):

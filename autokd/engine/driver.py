@@ -19,13 +19,14 @@ from autokd.engine.proposer import Proposer
 from autokd.engine.strategies import Strategy
 from autokd.errors import AutoKDError
 from autokd.quantities import count_of
-from autokd.records import Cost, TrialResult
+from autokd.records import Candidate, Cost, TrialResult
 from autokd.stopwatch import Stopwatch
 from autokd.trial import describe_excess, trial_seed
 
 log = logging.getLogger(__name__)
 
 MOST_REJECTED = 20  # rejected trials for each one wanted, after which a search gives up
+MOST_SHARED = 0.25  # epochs of donors and assistants for each of the trials' own: a fifth of all
 
 
 @dataclass(kw_only=True)
@@ -35,7 +36,7 @@ class Driver:
     ledger: Ledger
     proposer: Proposer
     strategy: Strategy
-    controls: Sequence[Proposal]  # begun before anything else, sooner or later trained to their end
+    controls: Sequence[Proposal]  # begun first, or when their donors can be afforded
     portfolio: Sequence[Proposal] = ()  # begun next: what earlier searches ended with
     limits: SearchConfig
     seed: int
@@ -120,7 +121,7 @@ class Driver:
         stalled = self._stall() is not None
         control = next((e for e in idle if e.proposal.control), None)
         if stalled or (control and self._is_half_over()):
-            return control
+            return control or self._begin_control(whatever_it_costs=True)
         all_begun = self._enough() is not None
         chosen = self.strategy.next_to_advance(entries, busy, all_begun=all_begun)
         found = chosen or self._begin()
@@ -130,18 +131,19 @@ class Driver:
 
     def _begin(self) -> Entry | None:
         """The controls, what earlier searches ended with, and then proposals until something fits the budget."""
-        begun = {entry.proposal.control for entry in self.ledger.entries}
         while not self._enough():
-            control = next((each for each in self.controls if each.control not in begun), None)
-            if control:
-                return self._add(control)
+            if control := self._begin_control(whatever_it_costs=self._is_half_over()):
+                return control
             if recalled := next(
                 (p for p in self.portfolio if p.candidate.hash not in self._tried), None
             ):
                 return self._add(recalled)
             number = len(self.ledger.entries)
             proposal, cost = self.proposer.propose(
-                self.ledger.entries, self._tried, seed=trial_seed(self.seed, number)
+                self.ledger.entries,
+                self._tried,
+                seed=trial_seed(self.seed, number),
+                affords=self._affords,
             )
             if proposal.candidate.hash in self._tried:
                 with suppress(TooMany):
@@ -155,6 +157,25 @@ class Driver:
                 return entry
             self._record(self._untrained(entry, cost))
         return None
+
+    def _begin_control(self, *, whatever_it_costs: bool) -> Entry | None:
+        begun = {entry.proposal.control for entry in self.ledger.entries}
+        for each in self.controls:
+            if each.control not in begun and (whatever_it_costs or self._affords(each.candidate)):
+                return self._add(each)
+        return None
+
+    def _affords(self, candidate: Candidate) -> bool:
+        """Whether donor and assistants are there, or few enough epochs: what many will share is not paid for by the first."""
+        ledger = self.ledger
+        new = ledger.untrained(candidate)
+        awaited: dict[str, int] = {}
+        for number in self._busy:
+            awaited |= ledger.untrained(ledger.entries[number].proposal.candidate)
+        if new.keys() & awaited.keys():  # a worker is at it, and another would wait for it
+            return False
+        shared = ledger.shared_epochs + sum((awaited | new).values())
+        return not new or shared <= MOST_SHARED * (ledger.epochs - ledger.shared_epochs)
 
     def _add(self, proposal: Proposal) -> Entry:
         self._tried.add(proposal.candidate.hash)

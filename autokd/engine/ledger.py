@@ -92,6 +92,7 @@ class Ledger:
 
     clock: float  # seconds that the search has been driven for; whoever drives sets it
     epochs: int  # trained so far: trials' own without repeats, and those of each assistant and donor once
+    shared_epochs: int  # of them, those of assistants and donors
     rejected: int  # trials that were not trained, as they are over budget
     ended: list[Ended]  # in the order in which it came
 
@@ -108,7 +109,7 @@ class Ledger:
         self._shown = shown_url(url)
         self._entries: list[Entry] = []
         self._shared: set[str] = set()  # trainings of assistants and donors that count already
-        self.clock, self.epochs, self.rejected, self.ended = 0.0, 0, 0, []
+        self.clock, self.epochs, self.shared_epochs, self.rejected, self.ended = 0.0, 0, 0, 0, []
         self._notes: dict[str, Any] = {}
         try:
             waits = {"timeout": BUSY_SECONDS} if url.startswith("sqlite") else {}
@@ -331,14 +332,21 @@ class Ledger:
         before = len(entry.result.history) if entry.result else 0
         self.epochs += len(result.history) - before
         if not before and result.history:
-            candidate = entry.proposal.candidate
-            assistants = candidate.assistants
-            shared = [assistants[: place + 1] for place in range(len(assistants))]
-            shared += [(candidate.donor,)] if candidate.donor else []
-            for chain in shared:
-                name = content_hash([each.identity() for each in chain])
-                self.epochs += 0 if name in self._shared else chain[-1].training.epochs
-                self._shared.add(name)
+            new = self.untrained(entry.proposal.candidate)
+            self._shared |= new.keys()
+            self.shared_epochs += sum(new.values())
+            self.epochs += sum(new.values())
+
+    def untrained(self, candidate: Candidate) -> dict[str, int]:
+        """Epochs of each of its assistants and its donor that no trial has had yet, by what makes them."""
+        assistants = candidate.assistants
+        shared = [assistants[: place + 1] for place in range(len(assistants))]
+        shared += [(candidate.donor,)] if candidate.donor else []
+        epochs = {
+            content_hash([each.identity() for each in chain]): chain[-1].training.epochs
+            for chain in shared
+        }
+        return {name: own for name, own in epochs.items() if own and name not in self._shared}
 
     @retry(
         retry=retry_if_exception(lambda error: _server_is_away(error)),

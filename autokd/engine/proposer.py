@@ -51,18 +51,28 @@ class Proposer:
     resamples: int  # further tries when all that was drawn is over budget
 
     def propose(
-        self, entries: Sequence[Entry], tried: Collection[str], *, seed: int
+        self,
+        entries: Sequence[Entry],
+        tried: Collection[str],
+        *,
+        seed: int,
+        affords: Callable[[Candidate], bool] = lambda _: True,
     ) -> tuple[Proposal, Cost | AutoKDError]:
         """A candidate and its exact cost, or why that can't be had; `tried` are hashes of candidates.
 
+        A forest's is one that the search `affords`, if any is.
         Over budget, or not to be built, only if `resamples` further tries came to nothing else.
         """
         if self.sampler == "forest":
-            return self._ask_forest(entries, tried, seed)
+            return self._ask_forest(entries, tried, seed, affords)
         return self._ask_optuna(entries, tried, seed)
 
     def _ask_forest(
-        self, entries: Sequence[Entry], tried: Collection[str], seed: int
+        self,
+        entries: Sequence[Entry],
+        tried: Collection[str],
+        seed: int,
+        affords: Callable[[Candidate], bool],
     ) -> tuple[Proposal, Cost | AutoKDError]:
         rng = np.random.default_rng(seed)
         rung = self._rung(entries)
@@ -81,6 +91,10 @@ class Proposer:
                 for each, cost in drawn
                 if isinstance(cost, Cost) and self._may_fit(cost, foresight)
             ]
+            if affordable := [each for each in pool if affords(each.candidate)]:
+                pool = affordable
+            elif attempt < self.resamples:
+                continue
             for place in self._in_order(pool, entries, told if informed else [], rung, seed):
                 found = pool[place]
                 if found.candidate.hash not in tried:
