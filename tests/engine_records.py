@@ -93,7 +93,9 @@ def make_audit(**changes) -> AuditFigures:
 def make_member(number: int, *, rank: int = 1, accuracy: float = 0.7, report="none", **audit):
     """A member of the front with its verdict on test; `audit` replaces values of its figures."""
     figures = make_audit(**audit)
-    verdict = Verdict(accuracy=accuracy, loss=1.0, audit=figures, report=str(report))
+    verdict = Verdict(
+        accuracy=accuracy, loss=1.0, audit=figures, report=str(report), teacher_accuracy=0.76
+    )
     return FrontMember(number=number, rank=rank, verdict=verdict)
 
 

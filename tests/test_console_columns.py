@@ -72,6 +72,12 @@ def test_what_is_said_below_the_front_is_of_columns_that_are_shown(printed):
     assert "worst:" not in narrow
 
 
+def test_the_teacher_is_shown_on_test_too(printed):
+    lines = printed(176, lambda: print_front(*front_of("resnet18")))
+    (teacher,) = [line for line in lines if f" {TEACHER.name} " in line]
+    assert teacher.split()[2:6] == ["90.0", "%", "76.0", "%"]
+
+
 def test_a_column_that_is_empty_takes_no_room(printed):
     lines = printed(176, lambda: print_front(*front_of("resnet18", tested=False)))
     assert " test " not in next(line for line in lines if "student" in line)

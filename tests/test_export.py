@@ -200,11 +200,11 @@ def test_a_float_student_is_quantised_on_request_and_held_against_pytorch(folder
 
 
 def test_the_card_says_what_it_is_how_good_and_what_was_not_measured(folders, place, tmp_path):
-    facts = {"test/accuracy": 0.75, "autokd.audit": "warn", "cost/latency_ms": 2.0,
+    facts = {"test/accuracy": 0.75, "test/teacher_accuracy": 0.8125, "autokd.audit": "warn", "cost/latency_ms": 2.0,
              "autokd.latency_device": "a device", "audit/worst_group_accuracy": 0.5, "autokd.worst_group": "a=b"}  # fmt: skip
     exported = export(folders["fp32"], place, tmp_path / "out", facts=facts)
     card = exported.card.read_text()
-    for part in ("# resnet width=8", "`student.onnx`, fp32", "| 75.00% |", "a device",
+    for part in ("# resnet width=8", "`student.onnx`, fp32", "| 75.00% |", "| 81.25% |", "a device",
                  "**warn**", "a=b, accuracy 50.00%", "the classes in order are 0, 1, 2", "student, from "):  # fmt: skip
         assert part in card, part
     bare = export(folders["fp32"], place, tmp_path / "bare").card.read_text()

@@ -85,7 +85,8 @@ def test_the_table_has_one_row_a_student_most_accurate_first():
     assert frame["accuracy_share"].tolist() == pytest.approx([0.75 / 0.9, 0.7, 0.5])
     assert frame["macs_share"].tolist() == pytest.approx([0.2, 0.05, 0.01])
     assert frame["test_accuracy"][0] == 0.7
-    assert frame["test_accuracy"][1:].isna().all()
+    assert frame["teacher_test_accuracy"][0] == 0.76
+    assert frame.loc[1:, ["test_accuracy", "teacher_test_accuracy"]].isna().all(axis=None)
 
 
 def test_a_search_without_a_front_has_an_empty_table():
@@ -101,6 +102,7 @@ def stored_trials() -> pd.DataFrame:
             "stages": r.candidate.describe_stages(),
             "val_accuracy": r.val.get("accuracy"),
             "test_accuracy": None,
+            "teacher_test_accuracy": None,
             "worst_group_accuracy": None,
             "worst_change": None,
             "gap_growth": None,

@@ -104,6 +104,7 @@ def test_the_report_links_every_member_of_the_front_to_its_run():
     for result, row in zip(FRONT, rows[2:], strict=True):
         assert f"[{result.name}](#/runs/{result.number})" in row
     assert "75.00%" in rows[2]
+    assert " test (teacher 76.00%) " in rows[0]
     assert f"`autokd export {INFO.study}/1 --output DIR`" in report
 
 

@@ -204,11 +204,13 @@ def _add_teacher(
     table: Table, frame: pd.DataFrame, name: str, accuracy: float, costs: dict[str, Any]
 ) -> None:
     shown = [_cost(n, costs[n]) for n in COST_HEADINGS.values()]
-    known = [frame[also_column(each, "teacher_accuracy")].dropna() for each in also_in(frame)]
-    further = [_percent(each.iloc[0]) if len(each) else "" for each in known]
-    table.add_row(
-        "", "", name, "T", _percent(accuracy), "", *further, "", *shown, "100.0 %", "100.0 %"
-    )
+    columns = [
+        "teacher_test_accuracy",
+        *(also_column(n, "teacher_accuracy") for n in also_in(frame)),
+    ]
+    known = [frame[column].dropna() for column in columns]
+    tested = [_percent(each.iloc[0]) if len(each) else "" for each in known]
+    table.add_row("", "", name, "T", _percent(accuracy), *tested, "", *shown, "100.0 %", "100.0 %")
 
 
 def _add_control(

@@ -104,8 +104,9 @@ def _accuracy(exported: Exported, data: DataInfo, facts: Facts) -> Iterator[str]
     yield _row("val", parity.images, parity.accuracy, f"this file, run by {exported.runtime}")
     if exported.recorded is not None:
         yield _row("val", parity.images, exported.recorded, "the trial, as it was recorded")
-        if isinstance(test := facts.get("test/accuracy"), float):
-            yield _row("test", data.test_count, test, "the trial, asked once")
+        for key, of in (("accuracy", "the trial, asked once"), ("teacher_accuracy", "its teacher")):
+            if isinstance(test := facts.get(f"test/{key}"), float):
+                yield _row("test", data.test_count, test, of)
         yield from _further_rows(facts)
     yield ""
     yield (

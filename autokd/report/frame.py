@@ -31,6 +31,7 @@ COLUMNS = (
     "stages",
     "val_accuracy",
     "test_accuracy",
+    "teacher_test_accuracy",
     "worst_group_accuracy",  # on val, of the judged groups
     "worst_change",  # on val: the accuracy change of the group that lost most against the teacher
     "gap_growth",  # on val: of the accuracy between best and worst group, against the teacher's
@@ -70,6 +71,7 @@ def front_frame(
                 "stages": result.candidate.describe_stages(),
                 "val_accuracy": result.val["accuracy"],
                 "test_accuracy": verdict.accuracy if verdict else None,
+                "teacher_test_accuracy": verdict.teacher_accuracy if verdict else None,
                 **{name: getattr(audit, name, None) for name in AUDIT_COLUMNS},
                 "audit": getattr(audit, "status", None),
                 "undecided": getattr(audit, "undecided", None),
@@ -136,7 +138,13 @@ def front_page(frame: pd.DataFrame, title: str) -> str:
     """The table as a page of its own, for a browser, without columns that are empty; needs no network."""
     frame = frame.dropna(axis=1, how="all") if len(frame) else frame
     formatters: dict[Any, Any] = {name: partial(format_cost, name) for name in COSTS}
-    shares = ("val_accuracy", "test_accuracy", "accuracy_share", "macs_share")
+    shares = (
+        "val_accuracy",
+        "test_accuracy",
+        "teacher_test_accuracy",
+        "accuracy_share",
+        "macs_share",
+    )
     for name in (*shares, *AUDIT_COLUMNS, *(n for n in REMEASURED if n != "seeds")):
         formatters[name] = "{:.1%}".format
     for name in also_in(frame):

@@ -113,7 +113,7 @@ def _table(
         "trial",
         "student",
         "val",
-        "test",
+        _test_heading(members),
         *(("val, further seeds", "test, further seeds") if repeated else ()),
         *(_on_heading(name, members) for name in further),
         *(c[1] for c in columns),
@@ -136,6 +136,12 @@ def _table(
             row.append("–" if value is None else written(value))
         rows.append([*row, audit.status if audit else "–"])
     return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def _test_heading(members: Sequence[FrontMember]) -> str:
+    """``test (teacher 91.20%)``, once it has been asked."""
+    known = [m.verdict.teacher_accuracy for m in members if m.verdict]
+    return f"test (teacher {_percent(known[0])})" if known and known[0] is not None else "test"
 
 
 def _on_heading(name: str, members: Sequence[FrontMember]) -> str:

@@ -45,6 +45,7 @@ COLUMNS = (
     "stages",
     "val_accuracy",
     "test_accuracy",
+    "teacher_test_accuracy",
     "worst_group_accuracy",
     "worst_change",
     "gap_growth",
@@ -264,6 +265,7 @@ def _row(run: AnyRun, further: Sequence[str]) -> dict[str, Any]:
         "stages": _stages(run),
         "val_accuracy": metrics.get("val/accuracy", math.nan),
         "test_accuracy": metrics.get("test/accuracy", math.nan),
+        "teacher_test_accuracy": metrics.get("test/teacher_accuracy", math.nan),
         **{
             name: metrics.get(f"audit/{name}", math.nan)
             for name in ("worst_group_accuracy", "worst_change", "gap_growth")
