@@ -41,6 +41,7 @@ def train_stage(
     at_least: float = -1.0,
     resume: bool = False,
     until: int | None = None,
+    durable: bool = False,
     watch: Stopwatch | None = None,
     peers: Peers = ALONE,
 ) -> Iterator[Epoch]:
@@ -50,7 +51,7 @@ def train_stage(
     A best that an earlier stage left there stands until one epoch has a val accuracy above `at_least`.
     Of PRETRAIN the best is the last: nothing or little trains its classifier, so that val accuracy does not tell.
     After epoch `until` it pauses: a checkpoint is left in `folder`, and with `resume` it goes on from there as if
-    it had not paused.
+    it had not paused. If it is `durable` every epoch leaves one, for whoever is interrupted.
     Raises TrainingDivergedError, naming the term, when a loss is NaN or infinite.
     With `peers` each process is given its part of every batch, and all come to the same weights.
     `watch` is told what is neither building nor training: waiting for images, and evaluating on val.
@@ -116,10 +117,11 @@ def train_stage(
             seconds=time.perf_counter() - start,
             at_once=learning.at_once if learning.at_once < training.batch_size else None,
         )
-        if epoch == until:
+        if durable or epoch == until:
             state.save(
                 folder, epoch=epoch, best_accuracy=best_accuracy, since_best=epochs_since_best
             )
+        if epoch == until:
             return
     save_weights(learning.shown, folder / LAST)
 

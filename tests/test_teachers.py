@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import warnings
@@ -23,6 +24,7 @@ from autokd.choices import check_choices
 from autokd.config import TeacherConfig, parse_config
 from autokd.data import train_batches, view_batches
 from autokd.errors import CheckpointError, ConfigError
+from autokd.evaluation import evaluate
 from autokd.records import StudentSpec
 from autokd.students import InputFormat, create_student
 from autokd.teachers import CachedLogits, Teacher, build_student, load_teacher, train_once
@@ -110,9 +112,9 @@ def test_a_teacher_is_in_eval_mode_and_takes_no_gradient():
     assert not any(parameter.requires_grad for parameter in teacher.model.parameters())
 
 
-def make_once(folder: Path):
+def make_once(folder: Path, *, epochs: int = 1):
     return train_once(
-        labels_alone(epochs=1, augmentation="none"),
+        labels_alone(epochs=epochs, augmentation="none"),
         [],
         data=DATA,
         inputs=INPUTS,
@@ -141,6 +143,36 @@ def test_what_was_trained_before_does_not_change_a_shared_model(tmp_path):
     other = make_once(tmp_path / "b")
     for name, value in first.model.state_dict().items():
         assert torch.equal(other.model.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("whole_epochs", [0, 1, 3])
+def test_a_training_that_was_interrupted_goes_on_after_its_last_whole_epoch(
+    tmp_path, monkeypatch, caplog, whole_epochs
+):
+    whole = make_once(tmp_path / "a", epochs=4)
+    begun = []
+
+    def interrupt(*arguments, **options):
+        begun.append(1)
+        if len(begun) > whole_epochs:
+            raise KeyboardInterrupt
+        return evaluate(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("autokd.distill.evaluate", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            make_once(tmp_path / "b", epochs=4)
+    caplog.clear()
+    with caplog.at_level("INFO", logger="autokd"):
+        again = make_once(tmp_path / "b", epochs=4)
+    trained = [line for line in caplog.messages if ": epoch " in line]
+    assert len(trained) == 4 - whole_epochs
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(again.model.state_dict()[name], value), name
+    homes = [tmp_path / place / "00000000000000aa" for place in "ab"]
+    first, second = (json.loads((home / "stage.json").read_text())["history"] for home in homes)
+    assert [e | {"seconds": 0} for e in second] == [e | {"seconds": 0} for e in first]
+    assert {path.name for path in homes[1].iterdir()} == {path.name for path in homes[0].iterdir()}
 
 
 def test_a_training_that_was_cut_short_is_done_again(tmp_path):

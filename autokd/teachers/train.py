@@ -7,12 +7,14 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
 from torch import nn
 
 from autokd.answers import Teacher
+from autokd.checkpoint import CHECKPOINT
 from autokd.data.load import ImageData
 from autokd.data.views import Views
 from autokd.distill import BEST, train_stage
@@ -30,6 +32,7 @@ from autokd.weights import load_weights, save_weights
 log = logging.getLogger(__name__)
 
 DONE = "stage.json"  # beside the weights, when they are whole
+HISTORY = "history.json"  # and while they are not, what its epochs came to by number
 
 
 def train_once(
@@ -46,6 +49,8 @@ def train_once(
     begin: Callable[[], nn.Module] | None = None,
 ) -> Teacher:
     """A model trained under a name made of all that made it, and found again by whoever needs it next.
+
+    Interrupted, it goes on after its last whole epoch.
 
     `key` is that name. Seeds follow from it. `begin` makes what it begins with where its spec does not say; that is kept
     unless an epoch is better. Others on this machine who want the same model meanwhile wait; on
@@ -73,8 +78,10 @@ def train_once(
                 model, stage, teachers, data=data, inputs=inputs, seed=seed, device=device,
                 cache=cache, home=home, keep_first=begin is not None,
             )  # fmt: skip
-            history = [asdict(epoch) for epoch in epochs]
+            history = _remember(epochs, home / HISTORY)
             done.write_text(json.dumps({"stage": asdict(stage), "history": history}, indent=1))
+            for part in (home / CHECKPOINT, home / HISTORY):
+                part.unlink(missing_ok=True)
         for part in (home / BEST, done):
             shared.publish(part)
     model = create(stage, data)
@@ -96,8 +103,10 @@ def _train(
     keep_first: bool,
 ) -> Iterator[Epoch]:
     """Epoch by epoch; BEST is left in `home`. `keep_first`: the model as it begins is kept unless an epoch is better."""
-    at_least = -1.0
-    if keep_first or not stage.training.epochs:
+    at_least, resume = -1.0, (home / CHECKPOINT).exists()
+    if resume:
+        log.info("%s: going on after the last whole epoch", stage.name)
+    elif keep_first or not stage.training.epochs:
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         save_weights(model, home / BEST)
         at_least = evaluate(model, data.val, inputs=inputs, device=device).accuracy
@@ -115,9 +124,20 @@ def _train(
         device=device,
         folder=home,
         at_least=at_least,
+        resume=resume,
+        durable=True,
     ):
         log.info("%s: %s", stage.name, describe_epoch(epoch, stage.training.epochs))
         yield epoch
+
+
+def _remember(epochs: Iterator[Epoch], path: Path) -> list[dict[str, Any]]:
+    """All epochs in order, those before an interruption too."""
+    history = json.loads(path.read_text()) if path.exists() else {}
+    for epoch in epochs:
+        history[str(epoch.epoch)] = asdict(epoch)
+        path.write_text(json.dumps(history))
+    return [*history.values()]
 
 
 def views_of(stage: Stage, data: ImageData, *, cache: Path) -> Views:
