@@ -37,6 +37,8 @@ def ask(
     resamples=4,
     random_share=1 / 3,
     rungs=1,
+    affords=lambda _: True,
+    tried=None,
 ):
     proposer = Proposer(
         sample=SPACE.sample,
@@ -49,8 +51,9 @@ def ask(
         random_share=random_share,
         resamples=resamples,
     )
-    tried = {entry.proposal.candidate.hash for entry in entries}
-    return proposer.propose(entries, tried, seed=seed)
+    if tried is None:
+        tried = {entry.proposal.candidate.hash for entry in entries}
+    return proposer.propose(entries, tried, seed=seed, affords=affords)
 
 
 def search(count: int, sampler, *, budget: Budget | None = None, resamples: int = 4):
@@ -87,6 +90,31 @@ def test_another_seed_or_ledger_gives_another_proposal(ledger, sampler):
         ask(ledger, sampler, seed=s)[0] != ask(ledger[:11], sampler, seed=s)[0] for s in range(5)
     ]
     assert any(changed)
+
+
+def test_a_forest_proposes_what_the_search_affords(ledger):
+    for seed in range(6):
+        proposal, _ = ask(ledger, "forest", seed=seed, affords=_has_stem_stride_1)
+        assert _has_stem_stride_1(proposal.candidate)
+
+
+@pytest.mark.parametrize("exhausted", [True, False])
+def test_what_a_search_can_not_afford_is_proposed_where_there_is_nothing_else(ledger, exhausted):
+    tried: set[str] = set()
+
+    def affords(candidate) -> bool:
+        if exhausted and _has_stem_stride_1(candidate):
+            tried.add(candidate.hash)
+        return exhausted and _has_stem_stride_1(candidate)
+
+    for seed in range(6):
+        proposal, cost = ask(ledger, "forest", seed=seed, affords=affords, tried=tried)
+        assert proposal.candidate.hash not in tried
+        assert cost == made_up_cost(proposal.candidate.student)
+
+
+def _has_stem_stride_1(candidate) -> bool:
+    return candidate.student.arguments["stem_stride"] == 1
 
 
 def test_a_proposal_holds_the_choices_that_led_to_its_candidate(ledger, sampler):

@@ -91,14 +91,13 @@ class Proposer:
                 for each, cost in drawn
                 if isinstance(cost, Cost) and self._may_fit(cost, foresight)
             ]
-            if affordable := [each for each in pool if affords(each.candidate)]:
-                pool = affordable
-            elif attempt < self.resamples:
-                continue
-            for place in self._in_order(pool, entries, told if informed else [], rung, seed):
-                found = pool[place]
-                if found.candidate.hash not in tried:
-                    return Proposal(candidate=found.candidate, params=found.params), found.cost
+            affordable = [each for each in pool if affords(each.candidate)]
+            last = attempt == self.resamples
+            for part in filter(None, (affordable, pool if last else [])):
+                for place in self._in_order(part, entries, told if informed else [], rung, seed):
+                    found = part[place]
+                    if found.candidate.hash not in tried:
+                        return Proposal(candidate=found.candidate, params=found.params), found.cost
         return drawn[0]
 
     def _in_order(
