@@ -73,10 +73,15 @@ def train_once(
         if not done.exists():
             log.info("training %s: %s, %s", stage.name, stage.student.model, _how_long(stage))
             torch.manual_seed(seed)
-            model = begin() if begin else create(stage, data, start=True)
+            resume = (home / CHECKPOINT).exists()
+            if resume:
+                log.info("%s: going on after its last whole epoch", stage.name)
+                model = create(stage, data)
+            else:
+                model = begin() if begin else create(stage, data, start=True)
             epochs = _train(
                 model, stage, teachers, data=data, inputs=inputs, seed=seed, device=device,
-                cache=cache, home=home, keep_first=begin is not None,
+                cache=cache, home=home, keep_first=begin is not None, resume=resume,
             )  # fmt: skip
             history = _remember(epochs, home / HISTORY)
             done.write_text(json.dumps({"stage": asdict(stage), "history": history}, indent=1))
@@ -101,12 +106,11 @@ def _train(
     cache: Path,
     home: Path,
     keep_first: bool,
+    resume: bool,
 ) -> Iterator[Epoch]:
     """Epoch by epoch; BEST is left in `home`. `keep_first`: the model as it begins is kept unless an epoch is better."""
-    at_least, resume = -1.0, (home / CHECKPOINT).exists()
-    if resume:
-        log.info("%s: going on after the last whole epoch", stage.name)
-    elif keep_first or not stage.training.epochs:
+    at_least = -1.0
+    if not resume and (keep_first or not stage.training.epochs):
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         save_weights(model, home / BEST)
         at_least = evaluate(model, data.val, inputs=inputs, device=device).accuracy
