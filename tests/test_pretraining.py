@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import fake_training
 import pytest
 import tiny_task
 import torch
@@ -280,13 +279,12 @@ def test_rungs_count_epochs_with_labels_and_estimates_count_all():
 
 
 @pytest.mark.parametrize("first", [0, 3])
-def test_a_trial_pauses_so_many_epochs_after_its_first_stage(monkeypatch, first):
+def test_a_trial_pauses_so_many_epochs_after_its_first_stage(first):
     config = override_config(
         CONFIG, {"train": {"epochs": EPOCHS}, "schedule": {"pretrain_epochs": first}}
     )
-    monkeypatch.setattr(fake_training, "SETTINGS", config)
     ledger, executor = Ledger("sqlite:///", "made-up"), AtOnce()
-    make_driver(ledger, trials=12).run(executor)
+    make_driver(ledger, settings=config, trials=12).run(executor)
     taught = [e for e in ledger.entries if not e.proposal.control and e.result.history]
     ways = {tuple(len(result.history) for result in entry.results) for entry in taught}
     rungs = tuple(first + epochs for epochs in (1, 3, EPOCHS))
