@@ -143,11 +143,13 @@ class FromTable(Proposer):
         return self.table.cost_of[spec.describe()]
 
 
-def controls(table: Table) -> list[Proposal]:
-    """The cheapest and the dearest recorded candidate that are nearest to the centre of the space, as a search begins.
+def controls(table: Table, seed: int) -> list[Proposal]:
+    """The cheapest and the dearest recorded candidate, each one of the five that are nearest to the centre of the space, as a search begins.
 
-    From random weights and without assistants, as most of a search's own controls are.
+    From random weights and without assistants, as most of a search's own controls are. One of several by the search's
+    seed: a single one would be as lucky in every search.
     """
+    rng = np.random.default_rng(seed)
     middle = table.features({})
     found = []
     plain = [
@@ -156,7 +158,8 @@ def controls(table: Table) -> list[Proposal]:
     for name, pick in (("large", max), ("small", min)):
         end = pick(table.costs[i].macs for i in plain)
         those = [i for i in plain if table.costs[i].macs == end]
-        i = min(those, key=lambda i: float(((table.features(table.params[i]) - middle) ** 2).sum()))
+        those.sort(key=lambda i: float(((table.features(table.params[i]) - middle) ** 2).sum()))
+        i = those[rng.integers(min(5, len(those)))]
         found.append(Proposal(candidate=table.candidates[i], params=table.params[i], control=name))
     return found
 
@@ -234,7 +237,7 @@ def run(path: Path, strategy: str, changes: dict[str, Any], seed: int, epochs: i
         ledger=Ledger("sqlite://", "replay"),
         proposer=proposer,
         strategy=how,
-        controls=[] if plain or changes.get("no_controls") else controls(table),
+        controls=[] if plain or changes.get("no_controls") else controls(table, seed),
         limits=limits,
         seed=seed,
         folder=Path("nowhere"),
