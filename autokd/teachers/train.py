@@ -28,6 +28,7 @@ from autokd.shared import NOWHERE, Shared
 from autokd.students import InputFormat
 from autokd.teachers.build import create
 from autokd.weights import load_weights, save_weights
+from autokd.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def train_once(
                 cache=cache, home=home, keep_first=begin is not None, resume=resume,
             )  # fmt: skip
             history = _remember(epochs, home / HISTORY)
-            done.write_text(json.dumps({"stage": asdict(stage), "history": history}, indent=1))
+            write_whole(done, json.dumps({"stage": asdict(stage), "history": history}, indent=1))
             for part in (home / CHECKPOINT, home / HISTORY):
                 part.unlink(missing_ok=True)
         for part in (home / BEST, done):
@@ -140,7 +141,7 @@ def _remember(epochs: Iterator[Epoch], path: Path) -> list[dict[str, Any]]:
     history = json.loads(path.read_text()) if path.exists() else {}
     for epoch in epochs:
         history[str(epoch.epoch)] = asdict(epoch)
-        path.write_text(json.dumps(history))
+        write_whole(path, json.dumps(history))
     return [*history.values()]
 
 
