@@ -113,9 +113,9 @@ def _table(
         "trial",
         "student",
         "val",
-        _test_heading(members),
+        _heading("test", [member.verdict for member in members]),
         *(("val, further seeds", "test, further seeds") if repeated else ()),
-        *(_on_heading(name, members) for name in further),
+        *(_heading(f"on {name}", [m.also.get(name) for m in members]) for name in further),
         *(c[1] for c in columns),
         "audit",
     ]
@@ -138,16 +138,10 @@ def _table(
     return [f"| {' | '.join(row)} |" for row in rows]
 
 
-def _test_heading(members: Sequence[FrontMember]) -> str:
+def _heading(words: str, verdicts: Sequence[Verdict | None]) -> str:
     """``test (teacher 91.20%)``, once it has been asked."""
-    known = [m.verdict.teacher_accuracy for m in members if m.verdict]
-    return f"test (teacher {_percent(known[0])})" if known and known[0] is not None else "test"
-
-
-def _on_heading(name: str, members: Sequence[FrontMember]) -> str:
-    """``on night (teacher 61.20%)``"""
-    verdict = next(member.also[name] for member in members if name in member.also)
-    return f"on {name} (teacher {_percent(verdict.teacher_accuracy)})"
+    known = [v.teacher_accuracy for v in verdicts if v and v.teacher_accuracy is not None]
+    return f"{words} (teacher {_percent(known[0])})" if known else words
 
 
 def _on(verdict: Verdict | None) -> str:
