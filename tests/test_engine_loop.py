@@ -9,8 +9,8 @@ import pytest
 from fake_training import EPOCHS, SCALE, SETTINGS, AtOnce, make_driver
 
 from autokd.config import override_config
+from autokd.engine.affording import MOST_SHARED
 from autokd.engine.deaths import MOST_DEATHS
-from autokd.engine.driver import MOST_SHARED
 from autokd.engine.ledger import Ledger
 from autokd.engine.progress import search_hypervolume
 from autokd.engine.repeats import train_again

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autokd.config import SearchConfig
+from autokd.engine.affording import affordable
 from autokd.engine.deaths import MOST_DEATHS, OWN, Died, given_up
 from autokd.engine.executors import Executor, Work
 from autokd.engine.exhaustion import EXHAUSTED, TooMany, first_untried
@@ -19,14 +20,13 @@ from autokd.engine.proposer import Proposer
 from autokd.engine.strategies import Strategy
 from autokd.errors import AutoKDError
 from autokd.quantities import count_of
-from autokd.records import Candidate, Cost, TrialResult
+from autokd.records import Cost, TrialResult
 from autokd.stopwatch import Stopwatch
 from autokd.trial import describe_excess, trial_seed
 
 log = logging.getLogger(__name__)
 
 MOST_REJECTED = 20  # rejected trials for each one wanted, after which a search gives up
-MOST_SHARED = 0.25  # epochs of donors and assistants for each of the trials' own: a fifth of all
 
 
 @dataclass(kw_only=True)
@@ -143,7 +143,7 @@ class Driver:
                 self.ledger.entries,
                 self._tried,
                 seed=trial_seed(self.seed, number),
-                affords=self._affords,
+                affords=affordable(self.ledger, self._busy),
             )
             if proposal.candidate.hash in self._tried:
                 with suppress(TooMany):
@@ -160,22 +160,11 @@ class Driver:
 
     def _begin_control(self, *, whatever_it_costs: bool) -> Entry | None:
         begun = {entry.proposal.control for entry in self.ledger.entries}
+        affords = affordable(self.ledger, self._busy)
         for each in self.controls:
-            if each.control not in begun and (whatever_it_costs or self._affords(each.candidate)):
+            if each.control not in begun and (whatever_it_costs or affords(each.candidate)):
                 return self._add(each)
         return None
-
-    def _affords(self, candidate: Candidate) -> bool:
-        """Whether donor and assistants are there, or few enough epochs: what many will share is not paid for by the first."""
-        ledger = self.ledger
-        new = ledger.untrained(candidate)
-        awaited: dict[str, int] = {}
-        for number in self._busy:
-            awaited |= ledger.untrained(ledger.entries[number].proposal.candidate)
-        if new.keys() & awaited.keys():  # a worker is at it, and another would wait for it
-            return False
-        shared = ledger.shared_epochs + sum((awaited | new).values())
-        return not new or shared <= MOST_SHARED * (ledger.epochs - ledger.shared_epochs)
 
     def _add(self, proposal: Proposal) -> Entry:
         self._tried.add(proposal.candidate.hash)
